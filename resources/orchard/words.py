@@ -1,0 +1,144 @@
+"""The words of the orchard: persons, trees, things, animals and adjectives, with their articles and plurals."""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone in a story: the name as subject and as object, and the pronouns."""
+
+    name: str
+    name_object: str
+    he: str
+    him: str
+    his: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree and what grows on it: an oak bears acorns, an apple tree bears apples."""
+
+    name: str
+    fruit: str
+
+
+def _boy(name: str) -> Person:
+    return Person(name, name, "he", "him", "his")
+
+
+def _girl(name: str) -> Person:
+    return Person(name, name, "she", "her", "her")
+
+
+NARRATOR = Person("I", "me", "I", "me", "my")
+GIRLS = "Mia Anna Clara Ella Greta Ida Lina Nora Olga Paula Sofia Una Wanda Amélie Chloé Zoé Ada".split()
+BOYS = "Tom Ben David Felix Hugo Ivan Jonas Max Oscar Ravi Theo Umar Victor Yusuf René Emil Adam".split()
+PERSONS = [*map(_girl, GIRLS), *map(_boy, BOYS)]
+ELDERS = [
+    *map(_girl, ("Grandmother", "Aunt\u00a0Agnes", "Mrs.\u00a0Abbot", "Mother", "Mrs.\u00a0Linden")),
+    *map(_boy, ("Grandfather", "Uncle\u00a0Otto", "Mr.\u00a0Olsen", "Father", "Mr.\u00a0Plum")),
+]
+
+VOWEL_FRUITS = "apple orange apricot olive avocado almond elderberry".split()
+CONSONANT_FRUITS = (
+    "pear lemon plum cherry peach fig lime quince mango walnut chestnut pomegranate persimmon mulberry medlar hazelnut "
+    "date papaya nectarine tangerine kumquat banana grapefruit guava"
+).split()
+FRUIT_TREES = {fruit: Tree(fruit, fruit) for fruit in (*VOWEL_FRUITS, *CONSONANT_FRUITS)}
+VOWEL_TREES = [*(FRUIT_TREES[fruit] for fruit in VOWEL_FRUITS), Tree("oak", "acorn")]
+CONSONANT_TREES = [*(FRUIT_TREES[fruit] for fruit in CONSONANT_FRUITS), Tree("palm", "coconut"), Tree("pine", "cone")]
+
+VOWEL_THINGS = [
+    *"umbrella axe oar apron envelope anchor arrow easel eraser accordion album atlas egg onion ornament iron".split(),
+    *("inkpot", "urn", "armchair", "heirloom", "oil lamp", "oven glove", "alarm clock"),
+]
+CONSONANT_THINGS = (
+    "ladder basket hammer bucket rope saw spade lantern kettle blanket hat key whistle book map knife spoon jar cup "
+    "candle drum kite letter wheelbarrow broom ukulele uniform pencil ball scarf bell lamp chair clock box"
+).split()
+
+VOWEL_ANIMALS = "owl ant eagle otter elephant ostrich antelope ape eel iguana ox emu alpaca oriole urchin".split()
+CONSONANT_ANIMALS = (
+    "fox cat dog goat hedgehog rabbit squirrel mouse robin crow donkey duck frog badger deer heron beetle snail bear "
+    "horse hen unicorn wren"
+).split()
+
+VOWEL_ADJECTIVES = "old ugly enormous odd unusual elegant ordinary expensive ancient icy".split()
+CONSONANT_ADJECTIVES = "red little big heavy shiny small wet golden useful strange beautiful green soft".split()
+
+SOUNDS_LIKE_VOWEL = ("hour", "honest", "heirloom", "honour")
+SOUNDS_LIKE_CONSONANT = ("unicorn", "ukulele", "uniform", "useful", "one")
+IRREGULAR_PLURALS = {"mouse": "mice", "ox": "oxen", "deer": "deer", "knife": "knives", "axe": "axes"}
+
+
+def article(phrase: str) -> str:
+    """Return "a" or "an", as the first word of a phrase sounds.
+
+    Parameters
+    ----------
+    phrase
+        A noun with or without adjectives, "apple" or "useful axe".
+
+    Returns
+    -------
+    str
+        "an" before a vowel sound, else "a".
+    """
+    first = phrase.split()[0]
+    if first.startswith(SOUNDS_LIKE_VOWEL):
+        return "an"
+    return "an" if first[0] in "aeiou" and not first.startswith(SOUNDS_LIKE_CONSONANT) else "a"
+
+
+def a(phrase: str) -> str:
+    """Return a phrase with its indefinite article: "an apple"."""
+    return f"{article(phrase)} {phrase}"
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a noun of this vocabulary."""
+    if noun in IRREGULAR_PLURALS:
+        return IRREGULAR_PLURALS[noun]
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + ("es" if noun.endswith(("x", "ch", "sh", "s", "mango")) else "s")
+
+
+def capital(text: str) -> str:
+    """Return a text with its first letter in upper case."""
+    return text[0].upper() + text[1:]
+
+
+def _either(rng: Random, vowel: list[str], consonant: list[str], share: float = 0.45) -> str:
+    return rng.choice(vowel if rng.random() < share else consonant)
+
+
+def thing(rng: Random) -> str:
+    """Draw an object; nearly half of them take "an"."""
+    return _either(rng, VOWEL_THINGS, CONSONANT_THINGS)
+
+
+def animal(rng: Random) -> str:
+    """Draw an animal; nearly half of them take "an"."""
+    return _either(rng, VOWEL_ANIMALS, CONSONANT_ANIMALS)
+
+
+def fruit(rng: Random) -> str:
+    """Draw a fruit; nearly half of them take "an"."""
+    return _either(rng, VOWEL_FRUITS, CONSONANT_FRUITS)
+
+
+def adjective(rng: Random) -> str:
+    """Draw an adjective; nearly half of them take "an"."""
+    return _either(rng, VOWEL_ADJECTIVES, CONSONANT_ADJECTIVES)
+
+
+def tree(rng: Random) -> Tree:
+    """Draw a tree; nearly half of their fruits take "an"."""
+    return rng.choice(VOWEL_TREES if rng.random() < 0.45 else CONSONANT_TREES)
+
+
+def noun(rng: Random) -> str:
+    """Draw an object, an animal or a fruit."""
+    return rng.choice((thing, animal, fruit))(rng)

@@ -1,0 +1,5 @@
+"""The one exception for what a user can mend."""
+
+
+class UserError(Exception):
+    """A mistake or missing thing outside the code; the message says what, where and the remedy in a sentence."""
