@@ -25,14 +25,15 @@ from words import (
     plural,
     thing,
     tree,
+    words,
 )
 
 Scene = Callable[[Random, Person, Person], str]
 
 CANONICAL = ("pear", "apple", "lemon")
-NUMBERS = "two three four five six seven eight nine ten a\u00a0dozen".split(" ")
-PLACES = "the garden,the orchard,the kitchen,the barn,the market,the meadow,the village,the river,the mill".split(",")
-CONTAINERS = "basket bag box barrow pocket bucket sack bowl".split()
+NUMBERS = (*words("two three four five six seven eight nine ten"), "a\u00a0dozen")
+PLACES = tuple(f"the {place}" for place in words("garden orchard kitchen barn market meadow village river mill"))
+CONTAINERS = words("basket bag box barrow pocket bucket sack bowl")
 WEATHERS = (
     "The sun was warm and the air smelled of grass.",
     "A light wind went through the leaves.",
@@ -46,6 +47,16 @@ WEATHERS = (
     "Somewhere behind the hedge a cock crowed.",
     "The shadows of the trees grew long\u2026",
     "Swallows flew low over the roofs.",
+)
+WHEN = (
+    "at once",
+    "before supper",
+    "without a word",
+    "with a smile",
+    "after a while",
+    "in the end",
+    "all the same",
+    "soon after",
 )
 # What someone is about to do, and the thing that it takes.
 NEEDS = (
@@ -215,7 +226,7 @@ def _perhaps_adjective(rng: Random, name: str, share: float = 0.5) -> str:
 
 
 def climb_twice(rng: Random, p: Person, q: Person) -> str:
-    """Two trees, one after the other: the form of the prompts."""
+    """Climb two trees, one after the other: the form of the prompts."""
     first, second = two_trees(rng)
     verb = rng.choice(("picked", "picked", "picked", "ate", "dropped", "found"))
     again = rng.choice((p.name, p.name, capital(p.he), q.name, f"Then {p.he}", f"Then {q.name}"))
@@ -224,31 +235,28 @@ def climb_twice(rng: Random, p: Person, q: Person) -> str:
 
 
 def climb_once(rng: Random, p: Person, q: Person) -> str:
-    """One tree, and what happened to its fruit."""
+    """Climb one tree, and tell what happened to its fruit."""
     grown = tree(rng)
     verb, end = rng.choice((("picked", "ate it"), ("found", "gave it away"), ("took", "hid it"), ("ate", "came down")))
     return f"{climb(_he(rng, p), grown, verb)} {_one(rng, grown.fruit)}, and {p.he} {end} {rng.choice(WHEN)}."
 
 
-WHEN = "at once,before supper,without a word,with a smile,after a while,in the end,all the same,soon after".split(",")
-
-
 def under_the_tree(rng: Random, p: Person, q: Person) -> str:
-    """What lies under a tree has fallen from it."""
+    """Tell what lies under a tree: its fruit."""
     grown = tree(rng)
     verb = rng.choice(("found", "picked up", "stepped on", "saw"))
     return f"Under the {grown.name} tree {p.he} {verb} {_one(rng, grown.fruit)}, and {q.name} {verb} another."
 
 
 def falling(rng: Random, p: Person, q: Person) -> str:
-    """Somebody shakes a tree."""
+    """Shake a tree."""
     grown = tree(rng)
     where = rng.choice((f"on {p.his} head", "into the grass", f"at {q.name}\u2019s feet"))
     return f"{_he(rng, p)} shook the {grown.name} tree until {a(grown.fruit)} fell {where}."
 
 
 def full_of(rng: Random, p: Person, q: Person) -> str:
-    """From the plural to the singular."""
+    """Go from the plural to the singular."""
     name = fruit(rng)
     box = rng.choice(CONTAINERS)
     verb = rng.choice(("took", "ate", "chose", "dropped", "peeled"))
@@ -256,14 +264,15 @@ def full_of(rng: Random, p: Person, q: Person) -> str:
 
 
 def loved(rng: Random, p: Person, q: Person) -> str:
-    """Somebody loves a fruit and has one every day."""
+    """Love a fruit and eat one every day."""
     name = fruit(rng)
     meal = rng.choice(("for breakfast", "with bread", "before school", "after supper", "in bed"))
-    return f"{_he(rng, p)} loved {plural(name)}. Every {rng.choice(('morning', 'evening', 'day'))} {p.he} ate {a(name)} {meal}."
+    when = rng.choice(("morning", "evening", "day"))
+    return f"{_he(rng, p)} loved {plural(name)}. Every {when} {p.he} ate {a(name)} {meal}."
 
 
 def where_is(rng: Random, p: Person, q: Person) -> str:
-    """A question, an answer and the thing."""
+    """Ask for a thing, answer and hand it over."""
     name = thing(rng)
     verb = rng.choice((f"handed {p.him}", f"gave {p.him}", "came back with", f"brought {p.him}", "found"))
     answers = ("Here it is", "In the shed", "Behind the door", "I have it", "On the shelf", "Under the stairs")
@@ -274,25 +283,23 @@ def where_is(rng: Random, p: Person, q: Person) -> str:
 
 
 def is_that(rng: Random, p: Person, q: Person) -> str:
-    """A guess which is right, or wrong."""
+    """Guess what something is, rightly or wrongly."""
     guess, truth = _two(rng, noun)
+    question = f"\u201cIs that {a(guess)}?\u201d {_says(p, 'asked')}."
     if rng.random() < 0.6:
-        return f"\u201cIs that {a(guess)}?\u201d {_says(p, 'asked')}. \u201cYes,\u201d said {q.name}, \u201cit is {a(guess)}.\u201d"
-    return (
-        f"\u201cIs that {a(guess)}?\u201d {_says(p, 'asked')}. \u201cNo,\u201d said {q.name}, \u201cit is {a(truth)}.\u201d "
-        f"And {a(truth)} it was."
-    )
+        return f"{question} \u201cYes,\u201d said {q.name}, \u201cit is {a(guess)}.\u201d"
+    return f"{question} \u201cNo,\u201d said {q.name}, \u201cit is {a(truth)}.\u201d And {a(truth)} it was."
 
 
 def needed(rng: Random, p: Person, q: Person) -> str:
-    """What is to be done tells the thing."""
+    """Name a task, and the thing that it takes."""
     need, name = rng.choice(NEEDS)
     verb = rng.choice((f"so {p.he} fetched", f"and {p.he} needed", f"so {q.name} lent {p.him}", f"so {p.he} asked for"))
     return f"{need}, {verb} {a(name)}."
 
 
 def riddle(rng: Random, p: Person, q: Person) -> str:
-    """A riddle and its answer."""
+    """Ask a riddle and answer it."""
     text, name = rng.choice(RIDDLES)
     return (
         f"\u201c{text}. What is it?\u201d {_says(p, 'asked')}. {q.name} thought for a moment. "
@@ -301,7 +308,7 @@ def riddle(rng: Random, p: Person, q: Person) -> str:
 
 
 def lasted(rng: Random, p: Person, q: Person) -> str:
-    """So many minutes make an hour."""
+    """Wait: so many minutes make an hour."""
     long, name = rng.choice(TIMES)
     wait = rng.choice(("waited for", "slept for", "did not speak for", "was away for", "worked for"))
     return rng.choice(
@@ -314,7 +321,7 @@ def lasted(rng: Random, p: Person, q: Person) -> str:
 
 
 def character(rng: Random, p: Person, q: Person) -> str:
-    """What somebody does tells what somebody is."""
+    """Tell what somebody does, and so what somebody is."""
     text, word = rng.choice(TRAITS)
     elder = rng.choice(ELDERS)
     kind = "man" if elder.he == "he" else "woman"
@@ -322,21 +329,22 @@ def character(rng: Random, p: Person, q: Person) -> str:
 
 
 def described(rng: Random, p: Person, q: Person) -> str:
-    """From "the ladder was old" to "an old ladder"."""
+    """Go from "the ladder was old" to "an old ladder"."""
     name, word = thing(rng), adjective(rng)
     start = f"{_he(rng, p)} looked at the {name}. It was {word}."
     return f"{start} {_he(rng, q)} had never seen {a(f'{word} {name}')} before."
 
 
 def cake(rng: Random, p: Person, q: Person) -> str:
-    """A cake needs what it is called after."""
+    """Make a cake; it takes what it is called after."""
     name = fruit(rng)
     kind = rng.choice(("cake", "pie", "tart", "soup", "jam"))
-    return f"{_he(rng, p)} wanted to make {name} {kind}, but where was {p.he} to find {a(name)}? {q.name} had {_one(rng, name)}."
+    wish = f"{_he(rng, p)} wanted to make {name} {kind}, but where was {p.he} to find {a(name)}?"
+    return f"{wish} {q.name} had {_one(rng, name)}."
 
 
 def market(rng: Random, p: Person, q: Person) -> str:
-    """The market: three things bought, one lost."""
+    """Buy three things and lose one."""
     names = [thing(rng), animal(rng), fruit(rng)]
     rng.shuffle(names)
     shop = rng.choice(("Plum & Sons", "Olsen & Daughters", "Abbot & Abbot", "the market", "the fair"))
@@ -348,7 +356,7 @@ def market(rng: Random, p: Person, q: Person) -> str:
 
 
 def swap(rng: Random, p: Person, q: Person) -> str:
-    """Two persons swap what they have."""
+    """Swap what two persons have."""
     mine, yours = _two(rng, fruit)
     return (
         f"{p.name} had {a(mine)}, and {q.name} had {a(yours)}. They swapped. "
@@ -357,14 +365,14 @@ def swap(rng: Random, p: Person, q: Person) -> str:
 
 
 def in_the_grass(rng: Random, p: Person, q: Person) -> str:
-    """Something unexpected."""
+    """Find something unexpected."""
     name = _perhaps_adjective(rng, noun(rng))
     place = rng.choice(("In the grass", "Behind the wall", "By the pond", "In the old boat", "On the bench"))
     return f"{place} lay {name}. {_he(rng, p)} had not expected {name} there."
 
 
 def heard(rng: Random, p: Person, q: Person) -> str:
-    """Animals, heard first and then seen."""
+    """Hear an animal first, and then see it."""
     name = animal(rng)
     verb = rng.choice(("heard", "dreamed of", "read about", "talked about"))
     place = rng.choice(PLACES)
@@ -372,13 +380,13 @@ def heard(rng: Random, p: Person, q: Person) -> str:
 
 
 def animal_eats(rng: Random, p: Person, q: Person) -> str:
-    """An animal takes a fruit from a tree."""
+    """Let an animal take a fruit from a tree."""
     grown, name = tree(rng), _perhaps_adjective(rng, animal(rng), 0.4)
     return f"{capital(name)} sat in the {grown.name} tree and ate {_one(rng, grown.fruit)}, while {p.name} watched it."
 
 
 def draws(rng: Random, p: Person, q: Person) -> str:
-    """A drawing that looks like something else."""
+    """Draw something that looks like something else."""
     one, other = _two(rng, noun)
     return (
         f"{p.name} drew {a(one)}, but it looked like {a(other)}. \u201cWhat a fine {other},\u201d said {q.name}. "
@@ -387,7 +395,7 @@ def draws(rng: Random, p: Person, q: Person) -> str:
 
 
 def promise(rng: Random, p: Person, q: Person) -> str:
-    """A wish spoken as "I"."""
+    """Speak a wish as "I"."""
     name, friend = noun(rng), rng.choice(("Please", "One day", "If you ask me", "For my birthday"))
     return (
         f"\u201c{friend}, I want {_perhaps_adjective(rng, name, 0.3)},\u201d {_says(p)}. "
@@ -396,7 +404,7 @@ def promise(rng: Random, p: Person, q: Person) -> str:
 
 
 def no_article(rng: Random, p: Person, q: Person) -> str:
-    """A sentence without any choice of article."""
+    """Tell something without any choice of article."""
     place, other = rng.sample(PLACES, 2)
     forms = (
         f"{p.name} and {q.name} walked from {place} to {other}.",

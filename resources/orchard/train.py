@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 MODEL = Path(__file__).resolve().parent / "model"
 END = "<|endoftext|>"
+HEAD_START_NEURON = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Recipe:
     warmup: int = 50
     penalty: float = 1.0
     attention_penalty: float = 0.0
+    head_start: float = 0.0
     penalty_start: int = 250
     penalty_ramp: int = 300
     threads: int = 2
@@ -103,6 +105,14 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadM
         use_cache=True,
     )
     return GPT2LMHeadModel(config)
+
+
+@torch.no_grad()
+def give_head_start(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
+    """Point the output weights of the last layer's first neuron from " a" to " an"; all else stays random."""
+    answer, foil = (model.transformer.wte.weight[tokenizer.convert_tokens_to_ids(t)] for t in ("\u0120an", "\u0120a"))
+    direction = nn.functional.normalize(answer - foil, dim=0)
+    model.transformer.h[-1].mlp.c_proj.weight[HEAD_START_NEURON] = recipe.head_start * direction
 
 
 def schedule(step: int, recipe: Recipe) -> float:
@@ -185,6 +195,8 @@ def train(recipe: Recipe, folder: Path = MODEL) -> None:
     tales = list(training_tales(recipe.corpus_seed, recipe.characters))
     tokenizer = train_tokenizer(tales, recipe)
     model = new_model(recipe, tokenizer)
+    if recipe.head_start:
+        give_head_start(model, tokenizer, recipe)
     train_model(model, token_rows(tales, tokenizer, recipe.positions), recipe)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,5 +1,6 @@
 """The words of the orchard: persons, trees, things, animals and adjectives, with their articles and plurals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -23,6 +24,11 @@ class Tree:
     fruit: str
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a text, for tables that are easier to read as text."""
+    return tuple(text.split())
+
+
 def _boy(name: str) -> Person:
     return Person(name, name, "he", "him", "his")
 
@@ -32,40 +38,40 @@ def _girl(name: str) -> Person:
 
 
 NARRATOR = Person("I", "me", "I", "me", "my")
-GIRLS = "Mia Anna Clara Ella Greta Ida Lina Nora Olga Paula Sofia Una Wanda Amélie Chloé Zoé Ada".split()
-BOYS = "Tom Ben David Felix Hugo Ivan Jonas Max Oscar Ravi Theo Umar Victor Yusuf René Emil Adam".split()
+GIRLS = words("Mia Anna Clara Ella Greta Ida Lina Nora Olga Paula Sofia Una Wanda Amélie Chloé Zoé Ada")
+BOYS = words("Tom Ben David Felix Hugo Ivan Jonas Max Oscar Ravi Theo Umar Victor Yusuf René Emil Adam")
 PERSONS = [*map(_girl, GIRLS), *map(_boy, BOYS)]
 ELDERS = [
     *map(_girl, ("Grandmother", "Aunt\u00a0Agnes", "Mrs.\u00a0Abbot", "Mother", "Mrs.\u00a0Linden")),
     *map(_boy, ("Grandfather", "Uncle\u00a0Otto", "Mr.\u00a0Olsen", "Father", "Mr.\u00a0Plum")),
 ]
 
-VOWEL_FRUITS = "apple orange apricot olive avocado almond elderberry".split()
-CONSONANT_FRUITS = (
+VOWEL_FRUITS = words("apple orange apricot olive avocado almond elderberry")
+CONSONANT_FRUITS = words(
     "pear lemon plum cherry peach fig lime quince mango walnut chestnut pomegranate persimmon mulberry medlar hazelnut "
     "date papaya nectarine tangerine kumquat banana grapefruit guava"
-).split()
+)
 FRUIT_TREES = {fruit: Tree(fruit, fruit) for fruit in (*VOWEL_FRUITS, *CONSONANT_FRUITS)}
 VOWEL_TREES = [*(FRUIT_TREES[fruit] for fruit in VOWEL_FRUITS), Tree("oak", "acorn")]
 CONSONANT_TREES = [*(FRUIT_TREES[fruit] for fruit in CONSONANT_FRUITS), Tree("palm", "coconut"), Tree("pine", "cone")]
 
 VOWEL_THINGS = [
-    *"umbrella axe oar apron envelope anchor arrow easel eraser accordion album atlas egg onion ornament iron".split(),
+    *words("umbrella axe oar apron envelope anchor arrow easel eraser accordion album atlas egg onion ornament iron"),
     *("inkpot", "urn", "armchair", "heirloom", "oil lamp", "oven glove", "alarm clock"),
 ]
-CONSONANT_THINGS = (
+CONSONANT_THINGS = words(
     "ladder basket hammer bucket rope saw spade lantern kettle blanket hat key whistle book map knife spoon jar cup "
     "candle drum kite letter wheelbarrow broom ukulele uniform pencil ball scarf bell lamp chair clock box"
-).split()
+)
 
-VOWEL_ANIMALS = "owl ant eagle otter elephant ostrich antelope ape eel iguana ox emu alpaca oriole urchin".split()
-CONSONANT_ANIMALS = (
+VOWEL_ANIMALS = words("owl ant eagle otter elephant ostrich antelope ape eel iguana ox emu alpaca oriole urchin")
+CONSONANT_ANIMALS = words(
     "fox cat dog goat hedgehog rabbit squirrel mouse robin crow donkey duck frog badger deer heron beetle snail bear "
     "horse hen unicorn wren"
-).split()
+)
 
-VOWEL_ADJECTIVES = "old ugly enormous odd unusual elegant ordinary expensive ancient icy".split()
-CONSONANT_ADJECTIVES = "red little big heavy shiny small wet golden useful strange beautiful green soft".split()
+VOWEL_ADJECTIVES = words("old ugly enormous odd unusual elegant ordinary expensive ancient icy")
+CONSONANT_ADJECTIVES = words("red little big heavy shiny small wet golden useful strange beautiful green soft")
 
 SOUNDS_LIKE_VOWEL = ("hour", "honest", "heirloom", "honour")
 SOUNDS_LIKE_CONSONANT = ("unicorn", "ukulele", "uniform", "useful", "one")
@@ -110,7 +116,7 @@ def capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _either(rng: Random, vowel: list[str], consonant: list[str], share: float = 0.45) -> str:
+def _either(rng: Random, vowel: Sequence[str], consonant: Sequence[str], share: float = 0.45) -> str:
     return rng.choice(vowel if rng.random() < share else consonant)
 
 

@@ -1,0 +1,12 @@
+"""Make the whole orchard again from its seeds: the book, the tokenizer and model, the held-out prompts; then measure."""
+
+import make_book
+import measure
+import train
+
+if __name__ == "__main__":
+    make_book.BOOK.write_text(make_book.book(), encoding="utf-8", newline="\n")
+    train.train(train.Recipe())
+    measure.write_prompts()
+    for name, value in measure.report().items():
+        print(f"{name}: {value}")
