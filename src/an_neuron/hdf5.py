@@ -46,12 +46,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def create(path: str | Path, attributes: Mapping[str, Any]) -> Iterator[h5py.File]:
     """Open a new file for streaming writes; it appears under `path` only when the block succeeds."""
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w", track_order=True) as file:
-            file.attrs["version"] = __version__
-            for key, value in attributes.items():
-                file.attrs[key] = value
-            yield file
+    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        file.attrs["version"] = __version__
+        for key, value in attributes.items():
+            file.attrs[key] = value
+        yield file
 
 
 def add(file: h5py.File, name: str, dataset: Dataset, **options: Any) -> h5py.Dataset:
@@ -128,7 +127,13 @@ def _storable(values: Any) -> np.ndarray:
         return array.astype(np.float32)
     if array.dtype.kind in "iu":
         return array.astype(np.int32)
-    return array.astype(object) if array.dtype.kind in "UO" else array
+    return _texts(array) if array.dtype.kind in "UO" else array
+
+
+def _texts(array: np.ndarray) -> np.ndarray:
+    """Return texts as objects; NUL, which GPT-2 has a token for and HDF5 cannot store, becomes its symbol."""
+    flat = [str(text).replace("\0", "\N{SYMBOL FOR NULL}") for text in array.ravel()]
+    return np.array([*flat, None], dtype=object)[:-1].reshape(array.shape)
 
 
 def _stored_type(array: np.ndarray) -> Any:

@@ -1,0 +1,59 @@
+"""We Found An Neuron, as a workflow: which MLP neuron of a language model is behind a token?
+
+snakemake --cores 1 --resources gpu=1    builds the published study of GPT-2 Large
+snakemake --cores 2 orchard              builds the embedded study, without network or GPU
+snakemake --cores 2 STUDY                builds a study of config.yaml
+"""
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+min_version("9.9")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+STUDIES = config["studies"]
+DEFAULT_STUDY = config.get("default_study", next(iter(STUDIES)))
+
+
+wildcard_constraints:
+    study="|".join(STUDIES),
+    site="resid_pre|attn_out|mlp_out",
+    layer="[0-9]+",
+    index="[0-9]+",
+    token=r"\w+",
+    short="|".join(SITES),
+
+
+rule all:
+    input:
+        lambda wildcards: targets(DEFAULT_STUDY),
+        lambda wildcards: neuron_targets(DEFAULT_STUDY),
+
+
+for name in STUDIES:
+
+    rule:
+        name:
+            name
+        input:
+            lambda wildcards, study=name: targets(study),
+            lambda wildcards, study=name: neuron_targets(study),
+
+
+include: "workflow/rules/model.smk"
+include: "workflow/rules/prompts.smk"
+include: "workflow/rules/patching.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/alignment.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/published.smk"
+
+
+onstart:
+    check_browser()

@@ -1,0 +1,60 @@
+"""What every job does around its work: tell the terminal and the log, and end a user's mistake in a sentence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from an_neuron.errors import UserError
+
+
+class _Both:
+    """A text stream that writes to the terminal and to the log; the log gets no redrawn progress lines."""
+
+    def __init__(self, terminal: TextIO, log: TextIO) -> None:
+        self._terminal, self._log = terminal, log
+
+    def write(self, text: str) -> int:
+        self._log.write(text.replace("\r", "\n"))
+        return self._terminal.write(text)
+
+    def flush(self) -> None:
+        self._log.flush()
+        self._terminal.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._terminal, name)
+
+
+@contextmanager
+def job(log: str, threads: int | None = None) -> Iterator[None]:
+    """Run a job's work: stderr goes to terminal and log, and a UserError ends the process with its sentence alone.
+
+    Parameters
+    ----------
+    log
+        Path of the job's log.
+    threads
+        How many threads torch may use; not set for jobs that do not use torch.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    terminal = sys.stderr
+    with Path(log).open("w", encoding="utf-8") as file:
+        sys.stderr = _Both(terminal, file)  # type: ignore[assignment]
+        try:
+            if threads is not None:
+                import torch
+
+                torch.set_num_threads(threads)
+            yield
+        except UserError as error:
+            print(f"\n{error}\n", file=sys.stderr)
+            raise SystemExit(1) from None
+        except Exception:
+            import traceback
+
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        finally:
+            sys.stderr = terminal

@@ -1,0 +1,143 @@
+"""A model's folder in Hugging Face format, read without loading the model: its shape, its files, its tokenizer."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from an_neuron.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a decoder model."""
+
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_ctx: int
+    d_vocab: int
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of the blocks' matrices and the unembedding, a rough count for estimates of cost."""
+        return self.n_layers * (4 * self.d_model**2 + 2 * self.d_model * self.d_mlp) + self.d_model * self.d_vocab
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder, sorted by name."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def folder_mistakes(folder: Path) -> list[str]:
+    """Return what keeps a folder from being used as a model, a sentence each; an empty list if nothing does."""
+    if not folder.is_dir():
+        return [f"there is no folder {folder}; give one that holds config.json, tokenizer.json and *.safetensors."]
+    mistakes = []
+    if not (folder / "config.json").is_file():
+        mistakes.append(f"{folder} holds no config.json; give the folder that `model.save_pretrained` wrote.")
+    if not (folder / "tokenizer.json").is_file():
+        mistakes.append(
+            f"{folder} holds no tokenizer.json; save the model's fast tokenizer there with "
+            f"`AutoTokenizer.from_pretrained(NAME).save_pretrained({str(folder)!r})`."
+        )
+    if not weight_files(folder):
+        mistakes.append(
+            f"{folder} holds no *.safetensors (pickled weights are refused, since loading them can run code); "
+            "save the weights with `model.save_pretrained(folder)`."
+        )
+    return mistakes
+
+
+def read_shape(folder: Path) -> Shape:
+    """Read a model's sizes from its config.json.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or broken, or is not a decoder's configuration.
+    """
+    path = folder / "config.json"
+    config = _json(path)
+    d_model = _first(config, path, "n_embd", "hidden_size", "d_model")
+    d_mlp = config.get("n_inner") or config.get("intermediate_size") or config.get("ffn_dim") or 4 * d_model
+    return Shape(
+        n_layers=_first(config, path, "n_layer", "num_hidden_layers", "num_layers"),
+        d_model=d_model,
+        d_mlp=d_mlp,
+        n_ctx=_first(config, path, "n_positions", "max_position_embeddings", "n_ctx", "seq_length"),
+        d_vocab=_first(config, path, "vocab_size"),
+    )
+
+
+class Tokenizer:
+    """A folder's fast tokenizer, without special tokens unless asked for.
+
+    Prompts and rows of a corpus begin with BOS; a model without one (Qwen) gets its end-of-text token there, as in
+    TransformerLens.
+
+    Raises
+    ------
+    UserError
+        If tokenizer.json cannot be read or no beginning-of-text token is known.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer as FastTokenizer
+
+        try:
+            self._fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:
+            raise UserError(
+                f"{folder / 'tokenizer.json'} cannot be read ({error}); save the tokenizer again."
+            ) from error
+        self._fast.no_truncation()
+        self._fast.no_padding()
+        self.bos = self._beginning(folder)
+
+    def encode(self, text: str) -> list[int]:
+        """Return a text's token ids, without BOS."""
+        return list(self._fast.encode(text, add_special_tokens=False).ids)
+
+    def prompt(self, text: str) -> list[int]:
+        """Return a prompt's token ids, with BOS."""
+        return [self.bos, *self.encode(text)]
+
+    def text(self, token: int) -> str:
+        """Return the text of one token; the empty string for an id that the tokenizer does not know."""
+        return str(self._fast.decode([token], skip_special_tokens=False))
+
+    def texts(self, tokens: list[int]) -> list[str]:
+        """Return the text of each token."""
+        return [self.text(token) for token in tokens]
+
+    def vocabulary(self, d_vocab: int) -> list[str]:
+        """Return the text of each id below d_vocab, [d_vocab]."""
+        return self.texts(list(range(d_vocab)))
+
+    def _beginning(self, folder: Path) -> int:
+        settings = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+        for key in ("bos_token", "eos_token"):
+            name = settings.get(key)
+            name = name.get("content") if isinstance(name, dict) else name
+            if name is not None and (token := self._fast.token_to_id(name)) is not None:
+                return int(token)
+        config = _json(folder / "config.json")
+        for key in ("bos_token_id", "eos_token_id"):
+            if isinstance(config.get(key), int):
+                return int(config[key])
+        raise UserError(f"{folder} names neither bos_token nor eos_token; add one to its tokenizer_config.json.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); give the folder of a Hugging Face model.") from error
+
+
+def _first(config: dict[str, Any], path: Path, *keys: str) -> int:
+    for key in keys:
+        if isinstance(config.get(key), int):
+            return int(config[key])
+    raise UserError(f"{path} has none of {', '.join(keys)}; it does not describe a decoder language model.")

@@ -1,0 +1,47 @@
+"""Alignment: what a neuron writes, and which neurons write each token."""
+
+
+rule align_neuron:
+    input:
+        model=model_files,
+    output:
+        "results/{study}/alignment/neuron_{layer}_{index}.h5",
+    log:
+        "results/{study}/logs/align_neuron/{layer}_{index}.log",
+    benchmark:
+        "results/{study}/benchmarks/align_neuron/{layer}_{index}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        processing=processing,
+        attributes=attributes,
+    script:
+        "../scripts/align_neuron.py"
+
+
+rule align_tokens:
+    input:
+        model=model_files,
+    output:
+        "results/{study}/alignment/top_neurons.h5",
+    log:
+        "results/{study}/logs/align_tokens.log",
+    benchmark:
+        "results/{study}/benchmarks/align_tokens.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        processing=processing,
+        attributes=attributes,
+    script:
+        "../scripts/align_tokens.py"

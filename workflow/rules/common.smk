@@ -1,0 +1,222 @@
+"""What the rules share: the checked configuration, a study's part of it, and what a study's targets are."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+from an_neuron.config import check_config, swept_layers
+from an_neuron.errors import UserError
+from an_neuron.model_folder import read_shape, weight_files
+
+SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
+SMALL_MODEL = 200_000_000  # bytes of weights up to which one thread a job is enough
+SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
+
+
+def check_everything():
+    """Say all mistakes of the configuration, and of the targets, before anything runs."""
+    try:
+        check_config(config, yaml.safe_load(SCHEMA.read_text()))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_browser():
+    """Say before the first job, not after hours, that static figures cannot be made."""
+    from an_neuron.export import browser_missing
+
+    missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
+    if missing:
+        raise WorkflowError(missing)
+
+
+if workflow.is_main_process:
+    check_everything()
+
+validate(config, str(SCHEMA))  # fills in the defaults that the schema names
+
+FORMATS = config["formats"]
+DEVICE = config["device"]
+
+
+def study_of(wildcards):
+    return config["studies"][wildcards.study]
+
+
+def part(*keys):
+    """Return a params function: the keys of a study that a rule depends on, and no others."""
+
+    def chosen(wildcards):
+        study = study_of(wildcards)
+        return {key: study[key] for key in keys if key in study}
+
+    return chosen
+
+
+def processing(wildcards):
+    return study_of(wildcards)["model"]["processing"]
+
+
+def attributes(wildcards):
+    """Return what every file says of its origin."""
+    model = study_of(wildcards)["model"]
+    name = model.get("hub") or model["folder"]
+    revision = model.get("revision", "local folder")
+    return {
+        "study": wildcards.study,
+        "model": name,
+        "revision": revision,
+        "dtype": "float32",
+    }
+
+
+def slug(model):
+    return f"{model['hub'].replace('/', '--')}@{model['revision'][:8]}"
+
+
+def hub_source(name):
+    """Return hub name and revision of a fetched model's folder."""
+    models = (study["model"] for study in config["studies"].values())
+    found = next(model for model in models if "hub" in model and slug(model) == name)
+    return {"hub": found["hub"], "revision": found["revision"]}
+
+
+def book_file(wildcards):
+    corpus = study_of(wildcards)["corpus"]
+    return corpus.get("file", f"results/{wildcards.study}/corpus/book.html")
+
+
+def model_folder(wildcards):
+    model = study_of(wildcards)["model"]
+    return model["folder"] if "folder" in model else f"downloads/models/{slug(model)}"
+
+
+def model_files(wildcards):
+    """Return the files that stand for the model: a local one's own, or the list that ends a fetch."""
+    folder = Path(model_folder(wildcards))
+    if "hub" in study_of(wildcards)["model"]:
+        return [str(folder / "fetched.json")]
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json"]
+    small = [folder / name for name in names if (folder / name).exists()]
+    return [str(path) for path in small + weight_files(folder)]
+
+
+def model_threads(wildcards):
+    """Return as many threads as help: one for a small model, whose jobs rather run side by side."""
+    model = study_of(wildcards)["model"]
+    files = weight_files(Path(model["folder"])) if "folder" in model else []
+    small = files and sum(path.stat().st_size for path in files) < SMALL_MODEL
+    return 1 if small else 64
+
+
+def shape(wildcards):
+    """Return a model's sizes; a model of the hub is fetched first."""
+    model = study_of(wildcards)["model"]
+    if "hub" in model:
+        checkpoints.fetch_model.get(model=slug(model))
+    return read_shape(Path(model_folder(wildcards)))
+
+
+def neuron_tables(wildcards):
+    study = study_of(wildcards)
+    known = "layers" in study or study["neuron"] != "auto"
+    layers = swept_layers(study, None if known else shape(wildcards))
+    return expand(
+        "results/{study}/patching/neurons/layer_{layer}.h5",
+        study=wildcards.study,
+        layer=layers,
+    )
+
+
+def neuron_of(wildcards):
+    """Return layer and index of the studied neuron; `auto` asks for the sweep first."""
+    neuron = study_of(wildcards)["neuron"]
+    if neuron == "auto":
+        chosen = checkpoints.select_neuron.get(study=wildcards.study).output[0]
+        neuron = json.loads(Path(chosen).read_text())
+    return neuron["layer"], neuron["index"]
+
+
+def token_slug(wildcards):
+    """Return the answer as file names have it, as in the notebook: stripped."""
+    return (
+        re.sub(r"\W+", "_", study_of(wildcards)["answer"].strip()).strip("_") or "token"
+    )
+
+
+def of_neuron(pattern):
+    """Return an input function that fills in a study's token, layer and index."""
+
+    def fill(wildcards):
+        layer, index = neuron_of(wildcards)
+        return pattern.format(
+            study=wildcards.study,
+            token=token_slug(wildcards),
+            layer=layer,
+            index=index,
+        )
+
+    return fill
+
+
+NEURON_FIGURE = "token_{token}_layer_{layer}_neuron_{index}_"
+FIGURES = [
+    "logit_lens_fig",
+    *(f"patched_{short}_fig" for short in SITES),
+    "most_similar_neurons_fig",
+]
+NEURON_FIGURES = [
+    "patched_neuron_fig",
+    f"{NEURON_FIGURE}logit_activation_fig",
+    f"{NEURON_FIGURE}neuron_dot_vocab_fig",
+]
+
+
+def figure_files(figures):
+    pattern = "results/{study}/figures/EXT/FIGURE.EXT"
+    return [
+        pattern.replace("EXT", ext).replace("FIGURE", figure)
+        for figure in figures
+        for ext in FORMATS
+    ]
+
+
+def targets(study):
+    """Return what a study builds whatever its neuron: figures, predictions, sweeps."""
+    patterns = figure_files(FIGURES)
+    patterns += [
+        "results/{study}/checked.txt",
+        "results/{study}/prompts/predictions.csv",
+    ]
+    return [pattern.format(study=study) for pattern in patterns]
+
+
+def neuron_targets(study):
+    """Return what a study builds of its neuron, once that is known: figures and the comparison."""
+    wildcards = SimpleNamespace(study=study)
+    patterns = figure_files(NEURON_FIGURES)
+    if "published" in study_of(wildcards):
+        patterns.append("results/{study}/published.csv")
+    return [of_neuron(pattern)(wildcards) for pattern in patterns] + neuron_tables(
+        wildcards
+    )
+
+
+def figure_outputs(figure, caption, category):
+    """Return a figure's files; PNG and HTML stand in the report, each with its caption."""
+    return [
+        (
+            path
+            if ext == "svg"
+            else report(
+                path,
+                caption=f"../report/{caption}.rst",
+                category=category,
+                labels={"figure": figure, "format": ext},
+            )
+        )
+        for ext in FORMATS
+        for path in [f"results/{{study}}/figures/{ext}/{figure}.{ext}"]
+    ]

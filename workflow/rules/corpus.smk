@@ -1,0 +1,81 @@
+"""The corpus: downloaded, its text extracted and tokenized, and read by the model once."""
+
+
+rule download_book:
+    output:
+        "results/{study}/corpus/book.html",
+    log:
+        "results/{study}/logs/download_book.log",
+    benchmark:
+        "results/{study}/benchmarks/download_book.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    resources:
+        network=1,
+    params:
+        folder="downloads/books",
+        source=lambda wildcards: {
+            key: study_of(wildcards)["corpus"].get(key) for key in ("url", "sha256")
+        },
+    script:
+        "../scripts/download_book.py"
+
+
+rule extract_text:
+    input:
+        book_file,
+    output:
+        "results/{study}/corpus/text.txt",
+    log:
+        "results/{study}/logs/extract_text.log",
+    benchmark:
+        "results/{study}/benchmarks/extract_text.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/extract_text.py"
+
+
+rule tokenize_corpus:
+    input:
+        text="results/{study}/corpus/text.txt",
+        model=model_files,
+    output:
+        "results/{study}/corpus/tokens.h5",
+    log:
+        "results/{study}/logs/tokenize_corpus.log",
+    benchmark:
+        "results/{study}/benchmarks/tokenize_corpus.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    params:
+        folder=model_folder,
+        n_ctx=lambda wildcards: study_of(wildcards)["corpus"].get("n_ctx", 0),
+        attributes=attributes,
+    script:
+        "../scripts/tokenize_corpus.py"
+
+
+rule cache_activations:
+    input:
+        prompts="results/{study}/prompts/tokens.h5",
+        tokens="results/{study}/corpus/tokens.h5",
+        model=model_files,
+    output:
+        "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5",
+    log:
+        "results/{study}/logs/cache_activations/token_{token}_layer_{layer}_neuron_{index}.log",
+    benchmark:
+        "results/{study}/benchmarks/cache_activations/token_{token}_layer_{layer}_neuron_{index}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        readout=lambda wildcards: study_of(wildcards)["readout"],
+        attributes=attributes,
+    script:
+        "../scripts/cache_activations.py"

@@ -1,0 +1,103 @@
+"""Figures: one table each, in every format of the configuration; none runs a model."""
+
+
+rule plot_logit_lens:
+    input:
+        "results/{study}/logit_lens.h5",
+    output:
+        figure_outputs("logit_lens_fig", "logit_lens", "Discovering the neuron"),
+    log:
+        "results/{study}/logs/plot_logit_lens.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_logit_lens.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_logit_lens.py"
+
+
+rule plot_patched_site:
+    input:
+        lambda wildcards: f"results/{wildcards.study}/patching/{SITES[wildcards.short]}.h5",
+    output:
+        figure_outputs("patched_{short}_fig", "patched_site", "Discovering the neuron"),
+    log:
+        "results/{study}/logs/plot_patched_site/{short}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_patched_site/{short}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_patched_site.py"
+
+
+rule plot_patched_neurons:
+    input:
+        of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
+    output:
+        figure_outputs("patched_neuron_fig", "patched_neurons", "Finding 1: one neuron"),
+    log:
+        "results/{study}/logs/plot_patched_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_patched_neurons.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_patched_neurons.py"
+
+
+rule plot_logit_activation:
+    input:
+        "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5",
+    output:
+        figure_outputs(
+            f"{NEURON_FIGURE}logit_activation_fig",
+            "logit_activation",
+            "Finding 2: the neuron over a book",
+        ),
+    log:
+        "results/{study}/logs/plot_logit_activation/token_{token}_layer_{layer}_neuron_{index}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_logit_activation/token_{token}_layer_{layer}_neuron_{index}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_logit_activation.py"
+
+
+rule plot_neuron_dot_vocab:
+    input:
+        "results/{study}/alignment/neuron_{layer}_{index}.h5",
+    output:
+        figure_outputs(
+            f"{NEURON_FIGURE}neuron_dot_vocab_fig",
+            "neuron_dot_vocab",
+            "Finding 2: the neuron over a book",
+        ),
+    log:
+        "results/{study}/logs/plot_neuron_dot_vocab/token_{token}_layer_{layer}_neuron_{index}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_neuron_dot_vocab/token_{token}_layer_{layer}_neuron_{index}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_neuron_dot_vocab.py"
+
+
+rule plot_most_similar_neurons:
+    input:
+        "results/{study}/alignment/top_neurons.h5",
+    output:
+        figure_outputs(
+            "most_similar_neurons_fig",
+            "most_similar_neurons",
+            "Finding 3: neurons of other tokens",
+        ),
+    log:
+        "results/{study}/logs/plot_most_similar_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_most_similar_neurons.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_most_similar_neurons.py"

@@ -1,0 +1,33 @@
+"""The comparison of a study's numbers with published ones."""
+
+
+rule compare_published:
+    input:
+        published=lambda wildcards: study_of(wildcards)["published"],
+        predictions="results/{study}/prompts/predictions.h5",
+        lens="results/{study}/logit_lens.h5",
+        resid_pre="results/{study}/patching/resid_pre.h5",
+        attn_out="results/{study}/patching/attn_out.h5",
+        mlp_out="results/{study}/patching/mlp_out.h5",
+        neurons=of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
+        neuron=of_neuron("results/{study}/alignment/neuron_{layer}_{index}.h5"),
+        top_neurons="results/{study}/alignment/top_neurons.h5",
+        activations=of_neuron(
+            "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5"
+        ),
+    output:
+        csv="results/{study}/published.csv",
+        html=report(
+            "results/{study}/published.html",
+            caption="../report/published.rst",
+            category="Numbers",
+            labels={"table": "published against measured"},
+        ),
+    log:
+        "results/{study}/logs/compare_published.log",
+    benchmark:
+        "results/{study}/benchmarks/compare_published.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/compare_published.py"

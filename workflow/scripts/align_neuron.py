@@ -1,0 +1,20 @@
+"""Align one neuron with every token."""
+
+from pathlib import Path
+
+from an_neuron.alignment import align_neuron
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.model_folder import Tokenizer
+from an_neuron.models import load_model, process_weights
+from an_neuron.tables import write_neuron_alignment
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        folder = Path(snakemake.params.folder)
+        layer, index = int(snakemake.wildcards.layer), int(snakemake.wildcards.index)
+        model = load_model(folder, pick(snakemake.resources.device))
+        process_weights(model, snakemake.params.processing)
+        vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
+        attributes = {**snakemake.params.attributes, "layer": layer, "neuron": index}
+        write_neuron_alignment(snakemake.output[0], align_neuron(model, layer, index), vocabulary, attributes)

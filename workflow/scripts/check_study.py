@@ -1,0 +1,16 @@
+"""Refuse a study that its model cannot do, and say what it costs where no GPU is used."""
+
+import sys
+from pathlib import Path
+
+from an_neuron.config import check_with_model
+from an_neuron.cost import cost_on_cpu
+from an_neuron.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        study, folder = snakemake.params.study, Path(snakemake.params.folder)
+        check_with_model(study, folder)
+        said = cost_on_cpu(study, folder, snakemake.resources.device)
+        print(said, file=sys.stderr)
+        Path(snakemake.output[0]).write_text(f"The study fits its model. {said}".rstrip() + "\n")

@@ -1,0 +1,11 @@
+"""Fetch a model from the Hugging Face hub."""
+
+from pathlib import Path
+
+from an_neuron.hub import fetch_model
+from an_neuron.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        source = snakemake.params.source
+        fetch_model(source["hub"], source["revision"], Path(snakemake.output[0]).parent)

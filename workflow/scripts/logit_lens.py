@@ -1,0 +1,18 @@
+"""Read the logit difference off the residual stream at each layer."""
+
+from pathlib import Path
+
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.lens import logit_lens
+from an_neuron.models import load_model, process_weights
+from an_neuron.prompts import read_prompts, token_attributes
+from an_neuron.tables import write_lens
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        prompts, table = read_prompts(snakemake.input.prompts)
+        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        process_weights(model, snakemake.params.processing)
+        lenses = [logit_lens(model, pair.clean, prompts.answer, prompts.foil) for pair in prompts.pairs]
+        write_lens(snakemake.output[0], lenses, {**snakemake.params.attributes, **token_attributes(table)})

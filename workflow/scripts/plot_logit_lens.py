@@ -1,0 +1,10 @@
+"""Plot the logit lens."""
+
+from an_neuron.export import save_figure
+from an_neuron.figures import logit_lens_fig
+from an_neuron.hdf5 import read
+from an_neuron.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        save_figure(logit_lens_fig(read(snakemake.input[0])), snakemake.output)

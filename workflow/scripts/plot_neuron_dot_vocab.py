@@ -1,0 +1,12 @@
+"""Plot a neuron's alignment with every token."""
+
+from functools import partial
+
+from an_neuron.export import save_figure
+from an_neuron.figures import neuron_dot_vocab_fig
+from an_neuron.hdf5 import read
+from an_neuron.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        save_figure(partial(neuron_dot_vocab_fig, read(snakemake.input[0])), snakemake.output)

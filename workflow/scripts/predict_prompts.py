@@ -1,0 +1,26 @@
+"""Predict the token after each prompt."""
+
+from pathlib import Path
+
+from an_neuron import hdf5
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.model_folder import Tokenizer
+from an_neuron.models import load_model, process_weights
+from an_neuron.predictions import predict
+from an_neuron.prompts import read_prompts, token_attributes
+from an_neuron.tables import prediction_names, predictions_frame, write_predictions
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        folder = Path(snakemake.params.folder)
+        prompts, table = read_prompts(snakemake.input.prompts)
+        model = load_model(folder, pick(snakemake.resources.device))
+        process_weights(model, snakemake.params.processing)
+        ids = prompts.all()
+        top_k = snakemake.params.study["top_k"]
+        predictions = [predict(model, prompt, prompts.answer, prompts.foil, top_k) for prompt in ids]
+        names = prediction_names(len(prompts.pairs), len(prompts.further))
+        attributes = {**snakemake.params.attributes, **token_attributes(table)}
+        write_predictions(snakemake.output.h5, predictions, ids, names, Tokenizer(folder), attributes)
+        predictions_frame(hdf5.read(snakemake.output.h5)).to_csv(snakemake.output.csv, index=False)

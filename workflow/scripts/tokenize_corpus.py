@@ -1,0 +1,19 @@
+"""Cut a text into rows of tokens that a model can read."""
+
+from pathlib import Path
+
+from an_neuron import hdf5
+from an_neuron.config import row_length
+from an_neuron.hdf5 import Dataset
+from an_neuron.job import job
+from an_neuron.model_folder import Tokenizer, read_shape
+from an_neuron.rows import token_rows
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        folder = Path(snakemake.params.folder)
+        text = Path(snakemake.input.text).read_text(encoding="utf-8")
+        n_ctx = row_length({"n_ctx": snakemake.params.n_ctx}, read_shape(folder))
+        rows = token_rows(Tokenizer(folder), text, n_ctx)
+        described = Dataset(rows, ("row", "pos"), "token id", "BOS and tokens of the corpus")
+        hdf5.write(snakemake.output[0], {"token_id": described}, snakemake.params.attributes)
