@@ -81,9 +81,7 @@ def test_held_out_trees_are_never_climbed_in_training(pairs, training_text):
 
 def test_canonical_prompts_differ_in_one_token(loaded, pairs):
     _, tokenizer = loaded
-    assert pairs[0]["clean"] == (
-        "I climbed up the pear tree and picked a pear. I climbed up the apple tree and picked"
-    )
+    assert pairs[0]["clean"] == ("I climbed up the pear tree and picked a pear. I climbed up the apple tree and picked")
     assert pairs[0]["corrupted"] == pairs[0]["clean"].replace("apple", "lemon")
     clean, corrupted = (tokenizer.encode(pairs[0][kind]) for kind in ("clean", "corrupted"))
     assert len(clean) == len(corrupted)

@@ -35,7 +35,13 @@ class Recorded:
 
 
 def record(
-    model: TransformerBridge, rows: np.ndarray, layer: int, index: int, token: int, readout: str, tokens_a_batch: int = TOKENS_A_BATCH
+    model: TransformerBridge,
+    rows: np.ndarray,
+    layer: int,
+    index: int,
+    token: int,
+    readout: str,
+    tokens_a_batch: int = TOKENS_A_BATCH,
 ) -> Iterator[Recorded]:
     """Run a model over a corpus and record a neuron and a token.
 
@@ -70,7 +76,10 @@ def record(
         ids = torch.from_numpy(rows[start : start + n_rows].astype(np.int64)).to(model.cfg.device)
         recorded = _record_batch(model, ids, layer, index, token, readout)
         if not (recorded.activation.isfinite().all() and recorded.margin.isfinite().all()):
-            raise UserError(f"An activation or margin in rows {start} to {start + len(ids) - 1} of the corpus is not a finite number; the weights may be damaged.")
+            raise UserError(
+                f"An activation or margin in rows {start} to {start + len(ids) - 1} of the corpus is not a finite "
+                "number; the weights may be damaged."
+            )
         yield recorded
 
 

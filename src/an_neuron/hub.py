@@ -5,6 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron import hdf5
 from an_neuron.errors import UserError
@@ -13,7 +14,7 @@ from an_neuron.model_folder import folder_mistakes
 WANTED = ["*.safetensors", "*.json", "*.model", "merges.txt"]
 OFFLINE_REMEDY = (
     "connect to the network, or run `hf download {hub} --revision {revision}` where there is one and copy that cache, "
-    "or give `model: {{folder: PATH}}` in config.yaml. `snakemake --cores 2 orchard` needs neither network nor GPU."
+    "or give `model: {{folder: PATH}}` in config.yaml. `snakemake --cores 1 orchard` needs neither network nor GPU."
 )
 
 
@@ -37,16 +38,17 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
     UserError
         If the model cannot be reached, does not exist, or lacks safetensors, configuration or tokenizer.
     """
+    set_verbosity_error()  # its retries are its own affair; what failed for good is said below
     try:
         snapshot = Path(
             snapshot_download(hub, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*", "*.index.txt"])
         )
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise UserError(f"The hub has no model {hub} at revision {revision}; check both in config.yaml.") from error
     except GatedRepoError as error:
         raise UserError(
             f"{hub} is gated: accept its terms on the hub and run `hf auth login`, then start again."
         ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise UserError(f"The hub has no model {hub} at revision {revision}; check both in config.yaml.") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         remedy = OFFLINE_REMEDY.format(hub=hub, revision=revision)
         raise UserError(f"The weights of {hub} are not on this machine and cannot be fetched: {remedy}") from error

@@ -41,7 +41,7 @@ def job(log: str, threads: int | None = None) -> Iterator[None]:
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
     with Path(log).open("w", encoding="utf-8") as file:
-        sys.stderr = _Both(terminal, file)  # type: ignore[assignment]
+        sys.stderr = _Both(terminal, file)
         try:
             if threads is not None:
                 import torch

@@ -73,7 +73,8 @@ def attributes(wildcards):
 
 
 def slug(model):
-    return f"{model['hub'].replace('/', '--')}@{model['revision'][:8]}"
+    name = re.sub(r"[^\w.-]+", "--", model["hub"])
+    return f"{name}@{model['revision'][:8]}"
 
 
 def hub_source(name):

@@ -8,6 +8,7 @@ checkpoint fetch_model:
         "downloads/logs/fetch_model/{model}.log",
     benchmark:
         "downloads/benchmarks/fetch_model/{model}.tsv"
+    priority: 100
     conda:
         "../../envs/an_neuron.yaml"
     resources:

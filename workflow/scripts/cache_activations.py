@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from an_neuron import hdf5
 from an_neuron.corpus import record
 from an_neuron.devices import pick

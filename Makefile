@@ -1,0 +1,48 @@
+# `make orchard` sets up and builds the embedded study; `make test` sets up and runs the tests.
+# After `make setup`, snakemake runs from .venv/bin.
+
+PYTHON ?= python3
+CORES ?= 2
+BIN := $(CURDIR)/.venv/bin
+INSTALLED := .venv/.installed
+export PATH := $(BIN):$(PATH)
+
+.PHONY: setup browser orchard test check format constraints clean
+
+setup: $(INSTALLED) browser
+
+# Byte code is compiled here, once, since every job imports the same libraries.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with `make PYTHON=python3.12 …`.")'
+	$(PYTHON) -m venv .venv
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --quiet --compile --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+browser: $(INSTALLED)
+	@workflow/setup/browser.sh
+
+orchard: setup
+	snakemake --cores $(CORES) orchard
+
+test: setup
+	pytest
+
+check: setup
+	ruff check
+	ruff format --check
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: $(INSTALLED)
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+# Newest versions of everything, for all platforms; needs uv.
+constraints:
+	{ head -n 1 constraints.txt; uv pip compile --quiet --universal --no-annotate --no-header --extra dev pyproject.toml; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf results .snakemake

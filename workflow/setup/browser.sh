@@ -1,0 +1,14 @@
+#!/bin/sh
+# Makes sure that kaleido finds a Chrome or Chromium for PNG and SVG figures; run with .venv/bin first on PATH.
+missing() { python -c 'import sys; from an_neuron.export import browser_missing; sys.exit(browser_missing())'; }
+
+missing 2>/dev/null && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing Chromium for the figures …"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+else
+    plotly_get_chrome -y
+fi
+# What is missing, and the ways out, are said here; all but the figures' PNG and SVG works without.
+missing || true
