@@ -46,6 +46,14 @@ for name in STUDIES:
             lambda wildcards, study=name: neuron_targets(study),
 
 
+# Never runs: a target that is neither a rule nor a file ends here, with a sentence.
+rule unknown_study:
+    input:
+        no_such_study,
+    output:
+        "{unknown,[A-Za-z_]+}",
+
+
 include: "workflow/rules/model.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/patching.smk"

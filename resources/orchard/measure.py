@@ -93,7 +93,7 @@ def _patched(
 
 def book_text(page: str) -> str:
     """Return the text of the book's body, a paragraph a line."""
-    body = BeautifulSoup(page, "lxml").body
+    body = BeautifulSoup(page, "html.parser").body
     return "\n".join(part.get_text() for part in body.find_all(["h1", "h2", "p"]))
 
 

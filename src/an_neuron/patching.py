@@ -20,7 +20,7 @@ ROWS = 32
 """How many copies of a prompt, each with its own patch, run in one batch."""
 
 Patch = Callable[[Tensor, Tensor, Tensor], None]
-"""Writes patches into a batch in place, given corrupted [row, pos, ...], clean [pos, ...] and each row's patch [row]."""
+"""Writes patches into a batch, given corrupted [row, pos, ...], clean [pos, ...] and each row's patch [row]."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the rules share: the checked configuration, a study's part of it, and what a study's targets are."""
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +11,32 @@ from an_neuron.config import check_config, swept_layers
 from an_neuron.errors import UserError
 from an_neuron.model_folder import read_shape, weight_files
 
+# Jobs find the library here also where it is not installed: in conda environments and on other machines.
+SOURCE = str(Path(workflow.basedir) / "src")
+if SOURCE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [SOURCE, os.environ.get("PYTHONPATH")])
+    )
+
 SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
 SMALL_MODEL = 200_000_000  # bytes of weights up to which one thread a job is enough
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
 
 
-def check_everything():
-    """Say all mistakes of the configuration, and of the targets, before anything runs."""
+def check_configuration():
+    """Say all mistakes of the configuration before anything runs."""
     try:
         check_config(config, yaml.safe_load(SCHEMA.read_text()))
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def no_such_study(wildcards):
+    """Say which studies there are; asked for where a target is no rule, and no file that a rule makes."""
+    known = ", ".join(STUDIES)
+    raise WorkflowError(
+        f"there is no study {wildcards.unknown!r}; known studies: {known}."
+    )
 
 
 def check_browser():
@@ -33,7 +49,7 @@ def check_browser():
 
 
 if workflow.is_main_process:
-    check_everything()
+    check_configuration()
 
 validate(config, str(SCHEMA))  # fills in the defaults that the schema names
 

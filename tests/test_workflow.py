@@ -1,0 +1,232 @@
+"""The workflow for real: the embedded study is built once in a folder of its own, then looked at and disturbed."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from an_neuron import hdf5
+
+pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).resolve().parents[1]
+PNG_SIZE = (4 * 1048, 4 * 512)
+
+
+class Project:
+    """A folder from which the repository's Snakefile is run, with a configuration of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        (folder / "resources").symlink_to(ROOT / "resources")
+        self.config = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+    def snakemake(self, *arguments):
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", *arguments]
+        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(self.folder / "hub")}
+        return subprocess.run(
+            [str(part) for part in command], cwd=self.folder, env=offline, capture_output=True, text=True, timeout=900
+        )
+
+    def jobs(self, *arguments):
+        """Return the rules that a dry run would run, and how often."""
+        ran = self.snakemake("--dry-run", "--quiet", "rules", *arguments)
+        ran = self.snakemake("--dry-run", *arguments)
+        assert ran.returncode == 0, ran.stderr
+        lines = (ran.stdout + ran.stderr).splitlines()
+        if "Job stats:" not in lines:
+            return {}
+        table = lines[lines.index("Job stats:") + 3 :]
+        counts = dict(line.split() for line in table[: table.index("")])
+        return {rule: int(count) for rule, count in counts.items() if rule != "total"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("orchard"))
+    ran = project.snakemake("orchard")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return project
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def results(built):
+    return built.folder / "results" / "orchard"
+
+
+def png_size(path):
+    header = path.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+
+
+def test_all_eight_figures_are_there_in_three_formats(results):
+    neuron = json.loads((results / "neuron.json").read_text())
+    studied = f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
+    names = {
+        "logit_lens_fig",
+        "patched_resid_fig",
+        "patched_attn_fig",
+        "patched_mlp_fig",
+        "patched_neuron_fig",
+        f"{studied}_logit_activation_fig",
+        f"{studied}_neuron_dot_vocab_fig",
+        "most_similar_neurons_fig",
+    }
+    for suffix in ("png", "svg", "html"):
+        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names
+    assert {png_size(path) for path in (results / "figures" / "png").iterdir()} == {PNG_SIZE}
+
+
+def test_every_published_value_is_reproduced(results):
+    with (results / "published.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 20
+    assert [row for row in rows if row["verdict"] != "reproduced"] == []
+
+
+def test_studied_neuron_is_the_best_of_all_sweeps(results):
+    neuron = json.loads((results / "neuron.json").read_text())
+    sweeps = [hdf5.read(results / "patching" / "neurons" / f"layer_{layer}.h5")["recovery"] for layer in range(3)]
+    assert neuron["recovery"] == pytest.approx(max(sweep.max() for sweep in sweeps), abs=1e-6)
+    assert sweeps[neuron["layer"]].argmax() == neuron["index"]
+
+
+def test_files_agree_on_the_logit_differences(results):
+    predictions = hdf5.read(results / "prompts" / "predictions.h5")
+    clean, corrupted = predictions["logit_difference"]
+    for name in ("resid_pre", "attn_out", "mlp_out", "neurons/layer_0"):
+        sweep = hdf5.read(results / "patching" / f"{name}.h5")
+        assert sweep["clean"] == pytest.approx([clean], abs=1e-4)
+        assert sweep["corrupted"] == pytest.approx([corrupted], abs=1e-4)
+    lens = hdf5.read(results / "logit_lens.h5")
+    assert lens["mean_logit_difference"][-1] + lens["bias"][0] == pytest.approx(clean, abs=1e-4)
+
+
+def test_files_say_where_they_come_from(results):
+    for path in results.rglob("*.h5"):
+        attributes = hdf5.read(path).attributes
+        assert attributes["study"] == "orchard", path
+        assert attributes["model"] == "resources/orchard/model", path
+        assert attributes["dtype"] == "float32", path
+
+
+def test_second_run_has_nothing_to_do(built):
+    assert "Nothing to be done" in built.snakemake("orchard").stderr
+
+
+def test_one_figure_by_its_path_runs_no_model(built, results):
+    figure = results / "figures" / "png" / "patched_neuron_fig.png"
+    before = figure.read_bytes()
+    figure.unlink()
+    target = str(figure.relative_to(built.folder))
+    assert built.jobs(target) == {"plot_patched_neurons": 1}
+    assert built.snakemake(target).returncode == 0
+    assert figure.read_bytes() == before
+
+
+def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
+    archive = tmp_path / "report.zip"
+    ran = built.snakemake("orchard", "--report", str(archive))
+    assert ran.returncode == 0, ran.stderr
+    with zipfile.ZipFile(archive) as file:
+        names = file.namelist()
+        page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
+    assert len([name for name in names if name.endswith("_fig.png")]) == 8
+    assert len([name for name in names if name.endswith("_fig.html")]) == 8
+    for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
+        assert category in page
+    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+        words = caption.read_text(encoding="utf-8").split()[:4]
+        assert " ".join(words) in page, caption
+
+
+def test_without_network_or_weights_one_sentence_says_what_is_missing(project):
+    ran = project.snakemake("--resources", "gpu=1")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "The weights of openai-community/gpt2-large are not on this machine and cannot be fetched" in said
+    assert "give `model: {folder: PATH}` in config.yaml" in said
+    assert "`snakemake --cores 1 orchard` needs neither network nor GPU" in said
+    assert "Traceback" not in said
+    left = [path for path in project.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
+    assert [path.name for path in left if path.suffix not in {".log", ".yaml"} and "resources" not in path.parts] == []
+
+
+def test_published_study_is_planned_whole(project):
+    jobs = project.jobs()
+    assert jobs["patch_sites"] == 3
+    assert jobs["patch_neurons"] == 1
+    assert jobs["compare_published"] == 1
+    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 8
+
+
+def test_mistakes_are_said_before_anything_runs(project):
+    orchard = project.config["studies"]["orchard"]
+    orchard["top_q"] = 3
+    orchard["neuron"] = {"layer": 8, "index": 0}
+    ran = project.snakemake("orchard")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "studies.orchard.top_q: unknown key; do you mean 'top_k'?" in said
+    assert "studies.orchard.neuron.layer: 8 is out of range; this model has 0 to 2." in said
+    assert not (project.folder / "results").exists()
+
+
+def test_unknown_study_is_named(project):
+    ran = project.snakemake("orchid")
+    assert ran.returncode != 0
+    assert "there is no study 'orchid'; known studies: an_neuron, orchard" in ran.stdout + ran.stderr
+
+
+def test_corpus_shorter_than_a_row_is_refused(project):
+    (project.folder / "book.txt").write_text("A pear and an apple.", encoding="utf-8")
+    project.config["studies"]["orchard"]["corpus"] = {"file": "book.txt"}
+    ran = project.snakemake("results/orchard/corpus/tokens.h5")
+    assert "The corpus has 6 tokens, fewer than the 127 of one row" in ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert not (project.folder / "results/orchard/corpus/tokens.h5").exists()
+
+
+def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
+    """A fixed neuron, a text corpus, html figures only, two prompt pairs of different length."""
+    shutil.copyfile(ROOT / "resources" / "orchard" / "book.html", project.folder / "mine.html")
+    project.config = {
+        "formats": ["html"],
+        "studies": {
+            "mine": {
+                "model": {"folder": "resources/orchard/model"},
+                "prompts": [
+                    {"clean": f"{start} the apple tree and picked", "corrupted": f"{start} the lemon tree and picked"}
+                    for start in ("I climbed up the pear tree and picked a pear. I climbed up", "Mia climbed up")
+                ],
+                "answer": " an",
+                "foil": " a",
+                "neuron": {"layer": 1, "index": 5},
+                "corpus": {"file": "mine.html", "n_ctx": 64},
+            }
+        },
+    }
+    ran = project.snakemake()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    results = project.folder / "results" / "mine"
+    sweep = hdf5.read(results / "patching" / "resid_pre.h5")
+    assert sweep["recovery_per_pair"].shape == (2, 3, 20)
+    assert (sweep["recovery_per_pair"][1][:, :11] != sweep["recovery_per_pair"][1][:, :11]).all()  # NaN: no such place
+    assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
+    assert (results / "figures" / "html" / "token_an_layer_1_neuron_5_logit_activation_fig.html").is_file()
+    assert not (results / "figures" / "png").exists()
+    assert sorted(path.name for path in (results / "patching" / "neurons").iterdir()) == ["layer_1.h5"]
