@@ -1,0 +1,116 @@
+"""The plain Hugging Face model behind a TransformerLens bridge: same weights, no hooks, its own attention function.
+
+A bridge puts a component of its own in the place of every module, which costs more than the arithmetic of a short
+batch. Here the original architecture is built again around the same parameters (nothing is copied), its attention goes
+through `an_neuron.attention`, and slow spellings of an activation function are replaced by torch's one-pass ones.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers.activations import ACT2FN
+
+from an_neuron import attention
+from an_neuron.errors import UserError
+
+TANH_GELUS = tuple(type(ACT2FN[name]) for name in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"))
+TOLERANCE = 1e-4
+
+
+def plain_model(bridge: TransformerBridge) -> nn.Module:
+    """Return the Hugging Face model of a bridge, around the bridge's own parameters.
+
+    Raises
+    ------
+    UserError
+        If the plain model's logits are not the bridge's: the bridge has been changed by more than its weights.
+    """
+    original = bridge.original_model
+    config = type(original.config).from_dict(original.config.to_dict())
+    config._attn_implementation = attention.NAME
+    with torch.device("meta"):
+        plain = type(original)(config)
+    for name, _ in list(plain.named_parameters(remove_duplicate=False)):
+        _put(plain, name, _find(original, name))
+    for name, _ in list(plain.named_buffers(remove_duplicate=False)):
+        _put(plain, name, _find(original, name))
+    for module in list(plain.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, TANH_GELUS):
+                setattr(module, name, nn.GELU(approximate="tanh"))
+    plain.eval().requires_grad_(False)
+    _check_same(bridge, plain)
+    return plain
+
+
+def module_behind(bridge: TransformerBridge, layer: int, hook: str) -> tuple[str, str]:
+    """Return where a hook point of a block is in the plain block.
+
+    Returns
+    -------
+    tuple of str
+        The path of the module inside the plain block, "mlp.c_proj", and whether the hook is at its "in" or "out".
+
+    Raises
+    ------
+    UserError
+        If the bridge has no such hook point, or it stands for no module of the plain block.
+    """
+    block = bridge.blocks[layer]
+    point = _attribute(block, hook)
+    for path, module in block.named_modules(remove_duplicate=False):
+        *parts, end = path.split(".")
+        if module is point and end in ("hook_in", "hook_out") and "_original_component" not in parts:
+            component, names = block, []
+            for part in parts:
+                component = getattr(component, part)
+                names.append(str(component.name))
+            return ".".join(names), end.removeprefix("hook_")
+    raise UserError(f"This architecture ({type(block).__name__}) has no hook point {hook}, so it cannot be patched there.")
+
+
+def _attribute(block: nn.Module, path: str) -> Any:
+    found: Any = block
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _unwrapped(module: Any) -> Any:
+    while getattr(module, "original_component", None) is not None:
+        module = module.original_component
+    return module
+
+
+def _find(original: nn.Module, path: str) -> Any:
+    """Return a parameter or buffer of a bridged model by the name that it has in the plain one."""
+    found: Any = original
+    for part in path.split("."):
+        found = getattr(_unwrapped(found), part)
+    return found
+
+
+def _put(plain: nn.Module, path: str, tensor: Tensor) -> None:
+    parent, _, name = path.rpartition(".")
+    module = plain.get_submodule(parent)
+    if name in module._parameters:
+        module._parameters[name] = nn.Parameter(tensor.detach(), requires_grad=False)
+    else:
+        module._buffers[name] = tensor
+
+
+@torch.inference_mode()
+def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
+    """Hold a few tokens' log-probabilities of the plain model against the bridge's."""
+    ids = torch.arange(3, device=bridge.cfg.device)[None] % bridge.cfg.d_vocab
+    with attention.ordinary():
+        own = plain(ids, use_cache=False).logits.float().log_softmax(-1)
+    theirs = bridge(ids).float().log_softmax(-1)
+    worst = float((own - theirs).abs().max())
+    if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
+        raise UserError(
+            f"This model cannot be patched exactly: without the bridge's hooks its log-probabilities differ by {worst:.1e}. "
+            "Use a freshly loaded bridge, without hooks that change activations."
+        )
