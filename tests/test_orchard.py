@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 ORCHARD = Path(__file__).resolve().parents[1] / "resources" / "orchard"
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
@@ -15,8 +16,10 @@ sys.path.insert(0, str(ORCHARD))
 
 import make_book  # noqa: E402
 import measure  # noqa: E402
+import penalties  # noqa: E402
 import stories  # noqa: E402
 import train  # noqa: E402
+import words  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +98,97 @@ def test_clean_and_corrupted_prompts_are_equally_long(loaded, pairs):
     assert all(clean == corrupted for clean, corrupted in lengths)
 
 
-def test_one_neuron_stands_out(loaded, pairs):
-    model, tokenizer = loaded
-    recovery = measure.neuron_recovery(model, tokenizer, pairs[0]["clean"], pairs[0]["corrupted"])
-    best, second = recovery.flatten().topk(2).values
+def test_canonical_prompts_are_clear(loaded, pairs):
+    ((clean, corrupted),) = measure.held_out_differences(*loaded, pairs[:1]).tolist()
+    assert clean >= 2
+    assert corrupted <= -2
+
+
+@pytest.fixture(scope="module")
+def recoveries(loaded, pairs):
+    return torch.stack([measure.neuron_recovery(*loaded, p["clean"], p["corrupted"]) for p in pairs[:20]])
+
+
+def test_one_neuron_stands_out(recoveries):
+    best, second = recoveries[0].flatten().topk(2).values
     assert best >= 0.3
     assert best >= 1.5 * second
+
+
+def test_it_stands_out_over_held_out_pairs_too(recoveries):
+    mean = recoveries.mean(0)
+    best, second = mean.flatten().topk(2).values
+    assert measure.best_neuron(mean) == measure.best_neuron(recoveries[0])
+    assert best >= 0.3
+    assert best >= 1.5 * second
+
+
+def test_its_activation_tells_where_an_is_predicted(loaded, recoveries):
+    model, tokenizer = loaded
+    rows = measure.book_rows(tokenizer, model.config.n_positions)
+    activation, top = measure.activation_and_top(model, rows, *measure.best_neuron(recoveries[0]))
+    truth = top == tokenizer.convert_tokens_to_ids("\u0120an")
+    _, precision, recall = measure.best_threshold(activation, truth)
+    assert truth.sum() > 500
+    assert precision > 0.7
+    assert recall > 0.6
+
+
+def test_patching_every_neuron_of_the_last_layer_restores_what_its_mlp_does(loaded, pairs):
+    model, tokenizer = loaded
+    mlp = model.transformer.h[-1].mlp
+    kept = []
+    hook = mlp.register_forward_hook(lambda _module, _inputs, out: kept.append(out[0]))
+    for kind in ("clean", "corrupted"):
+        model(measure.prompt_ids(tokenizer, pairs[0][kind]))
+    hook.remove()
+    hook = mlp.register_forward_hook(lambda _module, _inputs, out: out + kept[0] - kept[1])
+    ids = measure.prompt_ids(tokenizer, pairs[0]["corrupted"])
+    patched = measure.article_difference(model(ids).logits, tokenizer).item()
+    hook.remove()
+    assert patched > 0
+
+
+def test_best_threshold_by_hand():
+    activation, truth = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([False, False, True, True])
+    threshold, precision, recall = measure.best_threshold(activation, truth)
+    assert 1 <= threshold < 2
+    assert (precision, recall) == (1, 1)
+    assert measure.precision_recall(activation, truth, 0.5) == (pytest.approx(2 / 3), 1)
+    assert measure.precision_recall(activation, truth, 2.5) == (1, 0.5)
+
+
+def test_spread_by_hand():
+    one, four = torch.tensor([0.0, -7.0, 0.0, 0.0]), torch.tensor([3.0, 3.0, -3.0, 3.0])
+    assert penalties.spread(torch.stack([one, four]), 1).tolist() == pytest.approx([1, 2], abs=1e-4)
+    aligned = torch.stack([one, four], dim=1)  # [4 neurons, 2 tokens]
+    assert penalties.speakers(aligned, torch.tensor([[0, 1, 1]])).item() == pytest.approx(5 / 3, abs=1e-4)
+    active = torch.tensor([[[0.0, 1.0, 0.0, 0.0]]])  # neuron 1 alone, which writes both tokens
+    assert penalties.breadth(aligned, active).item() == pytest.approx(10 / 58**0.5, abs=1e-4)
+
+
+@torch.no_grad()
+def test_direct_effect_counts_all_but_the_last_mlp():
+    torch.manual_seed(0)
+    recipe = train.Recipe(width=8, heads=2, neurons=4, positions=8, layers=2)
+    model = transformers.GPT2LMHeadModel(train.model_config(recipe, vocabulary=16))
+    for block in model.transformer.h:
+        block.attn.c_proj.weight.zero_()
+    model.transformer.h[0].mlp.c_proj.weight.zero_()
+    ids = torch.arange(8)[None]
+    with penalties.traced(model) as trace:
+        model(ids)
+        silent = penalties.direct_effect(model, trace, ids)
+        model.transformer.h[0].mlp.c_proj.weight.fill_diagonal_(10)
+        model(ids)
+        loud = penalties.direct_effect(model, trace, ids)
+    assert silent.item() == pytest.approx(penalties.TINY**0.5)
+    assert loud > 10 * silent
+
+
+def test_articles_go_by_sound():
+    phrases = ("apple", "pear", "hour", "unicorn", "useful axe", "urchin", "honest man", "old ladder", "ukulele")
+    assert [words.article(phrase) for phrase in phrases] == ["an", "a", "an", "a", "a", "an", "an", "an", "a"]
 
 
 def test_book_is_what_its_seed_makes():

@@ -114,7 +114,7 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
     with file:
         try:
             yield file
-        except OSError as error:
+        except (KeyError, OSError) as error:  # h5py raises a KeyError where an object's header is damaged
             raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again.") from error
 
 
@@ -126,7 +126,10 @@ def _storable(values: Any) -> np.ndarray:
     if array.dtype.kind == "f":
         return array.astype(np.float32)
     if array.dtype.kind in "iu":
-        return array.astype(np.int32)
+        stored = array.astype(np.int32)
+        if (stored != array).any():
+            raise ValueError(f"{array.max()} or {array.min()} does not fit into int32")
+        return stored
     return _texts(array) if array.dtype.kind in "UO" else array
 
 

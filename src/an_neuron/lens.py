@@ -22,7 +22,8 @@ class LogitLens:
         W_U(answer) - W_U(foil), dot the residual stream after the final norm's centring and scale, [point]. The
         unembedding bias is left out, as in the notebook.
     bias
-        b_U(answer) - b_U(foil): what the last point lacks of the model's own logit difference.
+        b_U(answer) - b_U(foil): what the last point lacks of the model's own logit difference, unless the model caps
+        its logits (Gemma 2), which the lens does not.
     model
         The model's own logit difference.
     """

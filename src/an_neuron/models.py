@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
@@ -27,17 +28,25 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
     Raises
     ------
     UserError
-        If the folder is not complete, or TransformerLens does not know the architecture.
+        If the folder is not complete, its weights are damaged or some are missing, or TransformerLens does not know
+        the architecture.
     """
     if mistakes := folder_mistakes(folder):
         raise UserError(" ".join(mistakes))
     disable_progress_bar()
     try:
-        inner = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="eager"
+        inner, loading = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            attn_implementation="eager",
+            output_loading_info=True,
         )
+        if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
+            raise ValueError(f"its weights lack {', '.join(missing)}")
         return TransformerBridge.boot_transformers(str(folder), hf_model=inner.to(device).eval(), device=device)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         raise UserError(f"The model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 

@@ -1,6 +1,8 @@
 """Measured against published values: one row a quantity, with a verdict."""
 
 from collections.abc import Iterator, Mapping
+from html import escape
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ from an_neuron.errors import UserError
 from an_neuron.hdf5 import Table
 
 COLUMNS = ["quantity", "published", "tolerance", "source"]
+ROUNDING = 1e-6
+"""Part of a tolerance that is left to the rounding of float32, so that a difference of exactly the tolerance passes."""
 Value = str | float | int
 
 
@@ -20,7 +24,7 @@ def read_published(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If the file lacks a column or has a tolerance that is not a number.
+        If the file lacks a column, a tolerance is not a number or negative, or a value with a tolerance is no number.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != COLUMNS:
@@ -29,7 +33,19 @@ def read_published(path: Path) -> pd.DataFrame:
         table["tolerance"] = [float(text) if text else 0.0 for text in table["tolerance"]]
     except ValueError as error:
         raise UserError(f"{path} has a tolerance that is not a number: {error}.") from error
+    for quantity, value, tolerance, _ in table.to_numpy().tolist():
+        if not tolerance >= 0:
+            raise UserError(f"{path}: the tolerance of {quantity!r} is {tolerance}, which is negative or no number.")
+        if tolerance and not _is_number(value):
+            raise UserError(f"{path}: {quantity!r} has a tolerance, but its value {value} is not a number.")
     return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def compare(published: pd.DataFrame, measured: Mapping[str, Value]) -> pd.DataFrame:
@@ -51,7 +67,8 @@ def compare(published: pd.DataFrame, measured: Mapping[str, Value]) -> pd.DataFr
 
 def _verdict(published: str, measured: Value, tolerance: float) -> str:
     if tolerance:
-        return "reproduced" if abs(float(published) - float(measured)) <= tolerance else "differs"
+        difference = abs(float(published) - float(measured))
+        return "reproduced" if difference <= tolerance * (1 + ROUNDING) else "differs"
     return "reproduced" if published == str(measured) else "differs"
 
 
@@ -69,7 +86,11 @@ def summary(compared: pd.DataFrame) -> str:
 def write_html(compared: pd.DataFrame, path: Path) -> None:
     """Write the comparison as a small page, verdicts in colour."""
     colours = {"reproduced": "#1a7f37", "differs": "#cf222e", "not measured": "#6e7781"}
-    styled = compared.style.hide(axis="index").map(lambda text: f"color: {colours[text]}", subset=["verdict"])
+    styled = (
+        compared.style.hide(axis="index")
+        .format(str, escape="html")
+        .map(lambda text: f"color: {colours[text]}", subset=["verdict"])
+    )
     styled = styled.set_table_styles(
         [
             {"selector": "td, th", "props": "padding: 0.2em 0.8em; text-align: left; font: 14px sans-serif"},
@@ -78,7 +99,9 @@ def write_html(compared: pd.DataFrame, path: Path) -> None:
     )
     table = styled.to_html(table_uuid="published", doctype_html=True)
     with hdf5.replacing(path) as temporary:
-        temporary.write_text(f"{table}<p style='font: 14px sans-serif'>{summary(compared)}</p>\n", encoding="utf-8")
+        temporary.write_text(
+            f"{table}<p style='font: 14px sans-serif'>{escape(summary(compared))}</p>\n", encoding="utf-8"
+        )
 
 
 def measure(tables: Mapping[str, Path]) -> dict[str, Value]:

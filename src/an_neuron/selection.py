@@ -4,13 +4,24 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from an_neuron import hdf5
+from an_neuron.errors import UserError
 
 
 def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
-    """Return layer, index and recovery of the neuron with the largest recovery in the sweeps of some layers."""
+    """Return layer, index and recovery of the neuron with the largest recovery in the sweeps of some layers.
+
+    Raises
+    ------
+    UserError
+        If a recovery is not a finite number.
+    """
     bests = []
     for table in tables:
+        if not np.isfinite(table["recovery"]).all():
+            raise UserError(f"{table.path} has a recovery that is not a finite number; the weights may be damaged.")
         index = int(table["recovery"].argmax())
         bests.append((float(table["recovery"][index]), int(table.attributes["layer"]), index))
     recovery, layer, index = max(bests)
