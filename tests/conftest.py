@@ -21,6 +21,7 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
     Qwen2Config,
 )
 
@@ -39,6 +40,7 @@ CONFIGS = {
     "gpt2": GPT2Config(**COMMON, n_layer=2, n_embd=16, n_head=4, n_inner=24, n_positions=32),
     "gpt_neox": GPTNeoXConfig(**ROTARY),
     "llama": LlamaConfig(**ROTARY, num_key_value_heads=2),
+    "mistral": MistralConfig(**ROTARY, num_key_value_heads=2, sliding_window=4),
     "qwen2": Qwen2Config(**ROTARY, num_key_value_heads=2),
     "gemma2": Gemma2Config(**ROTARY, num_key_value_heads=2, head_dim=4, query_pre_attn_scalar=4, sliding_window=4),
 }
@@ -69,7 +71,7 @@ PARTS = {
         "pre_feedforward_layernorm",
     ),
 }
-PARTS["qwen2"] = PARTS["llama"]
+PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
 
 torch.set_num_threads(1)  # these models are too small to share
 

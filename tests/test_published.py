@@ -8,7 +8,7 @@ from an_neuron.corpus import record
 from an_neuron.errors import UserError
 from an_neuron.lens import logit_lens
 from an_neuron.models import process_weights
-from an_neuron.patching import SITES, patch_neurons, patch_site
+from an_neuron.patching import SITES, LogitDifference, patch_neurons, patch_sites
 from an_neuron.predictions import predict
 from an_neuron.prompts import Pair
 from an_neuron.published import compare, measure, read_published, summary, write_html
@@ -46,8 +46,15 @@ def study_tables(micro, folder):
     process_weights(processed)
     tables.write_lens(paths["lens"], [logit_lens(processed, PAIR.clean, 3, 4)], origin)
     for site in SITES:
-        tables.write_sweep(paths[site], patch_site(model, [PAIR], site, 3, 4), ("layer", "pos"), origin)
-    tables.write_sweep(paths["neurons"], patch_neurons(model, [PAIR], 0, 3, 4), ("d_mlp",), {**origin, "layer": 0})
+        tables.write_sweep(
+            paths[site], patch_sites(model, [PAIR], LogitDifference(3, 4))[site], ("layer", "pos"), origin
+        )
+    tables.write_sweep(
+        paths["neurons"],
+        patch_neurons(model, [PAIR], LogitDifference(3, 4)).of_layer(0),
+        ("d_mlp",),
+        {**origin, "layer": 0},
+    )
     tables.write_neuron_alignment(paths["neuron"], align_neuron(model, 0, 0), vocabulary, origin)
     tables.write_top_neurons(paths["top_neurons"], align_tokens(model), vocabulary, origin)
     rows = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32)

@@ -186,7 +186,8 @@ def test_the_lens_is_stored_with_its_mean(path):
 
 def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(path):
     patched = torch.tensor([[torch.nan, 1.0], [1.0, 4.0]])
-    sweep = Sweep(clean=torch.tensor([2.0, 4.0]), corrupted=torch.tensor([0.0, -2.0]), patched=patched)
+    clean, corrupted = torch.tensor([2.0, 4.0]), torch.tensor([0.0, -2.0])
+    sweep = Sweep(clean, corrupted, patched, nothing=corrupted, everything=clean)
     more = {"token": Dataset(["x", "y"], ("pos",))}
     tables.write_sweep(path, sweep, ("pos",), {**ORIGIN, "layer": 3}, **more)
     table = hdf5.read(path)

@@ -1,11 +1,19 @@
-"""Activation patching: put a clean activation into a corrupted run and see how much of the answer comes back.
+"""Exact activation patching of sites, heads and neurons.
 
-One generic operation, `patched_differences`, runs a corrupted prompt in many copies, each with a patch of its own at
-one hook point. `patch_site` and `patch_neurons` say what is patched (notebook, cells 10, 12 and 15).
+    from an_neuron.patching import LogitDifference, patch_neurons, patch_sites
+
+    maps = patch_sites(bridge, pairs, LogitDifference(answer, foil))   # {"resid_pre": Sweep, …}, [pair, layer, pos]
+    neurons = patch_neurons(bridge, pairs, LogitDifference(answer, foil), layers=[31])   # [pair, layer, d_mlp]
+
+Every function takes a TransformerLens bridge, or an `Engine` made of one, which may be used again. The result is that
+of one forward pass for each patch with TransformerLens' hooks, to float32 rounding; `an_neuron.wavefront` says how it
+is found in one pass. A run measures its own controls: nothing patched must give the base run, everything patched the
+source run, else it stops.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,18 +22,21 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
 from an_neuron.prompts import Pair
+from an_neuron.wavefront import Engine, LogitDifference, Metric, Pass, Patches
 
-SITES = {"resid_pre": "hook_resid_pre", "attn_out": "hook_attn_out", "mlp_out": "hook_mlp_out"}
-ROWS = 32
-"""How many copies of a prompt, each with its own patch, run in one batch."""
+__all__ = ["Engine", "LogitDifference", "Metric", "Sweep", "patch_heads", "patch_neurons", "patch_sites", "recovery"]
 
-Patch = Callable[[Tensor, Tensor, Tensor], None]
-"""Writes patches into a batch, given corrupted [row, pos, ...], clean [pos, ...] and each row's patch [row]."""
+SITES = ("resid_pre", "attn_out", "mlp_out")
+HEAD_SITES = ("z", "v", "pattern")
+CONTROL_TOLERANCE = 1e-4
+"""How far a control may be off, as a share of the logit differences' size; float32 rounding is a tenth of it."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Logit differences of prompt pairs.
+    """The metric (a logit difference, as a rule) of prompt pairs.
 
     Attributes
     ----------
@@ -33,26 +44,42 @@ class Sweep:
         Of the prompts as they are, [pair].
     patched
         With each patch, [pair, ...]; NaN where a shorter prompt has no such position.
+    nothing, everything
+        Of the controls, [pair]: must be those of the base and of the source run.
     """
 
     clean: Tensor
     corrupted: Tensor
     patched: Tensor
+    nothing: Tensor
+    everything: Tensor
 
     @property
     def recovery_per_pair(self) -> Tensor:
-        """Recovery of each pair, [pair, ...]: 0 = the patch did nothing, 1 = clean restored."""
+        """Recovery of each pair, [pair, ...]: 0 = as the corrupted prompt, 1 = as the clean one."""
         return recovery(self.patched, *(self._of_pairs(values) for values in (self.clean, self.corrupted)))
 
     @property
     def recovery(self) -> Tensor:
-        """Recovery of the pairs' mean logit differences, [...], over the pairs that have the position."""
+        """Recovery of the pairs' mean metric, [...], over the pairs that have the position."""
         there = self.patched.isfinite()
         means = [
             torch.where(there, values, torch.nan).nanmean(0)
             for values in (self.patched, self._of_pairs(self.clean), self._of_pairs(self.corrupted))
         ]
         return recovery(*means)
+
+    @property
+    def standard_error(self) -> Tensor:
+        """Standard error of the recovery over the pairs, [...]; NaN for a single pair."""
+        per_pair = self.recovery_per_pair
+        number = per_pair.isfinite().sum(0)
+        deviation = (per_pair - per_pair.nanmean(0)).square().nansum(0) / (number - 1)
+        return (deviation / number).sqrt().where(number > 1, torch.nan)
+
+    def of_layer(self, number: int) -> "Sweep":
+        """Return the sweep of the layer with this number among those swept, without its layer axis."""
+        return replace(self, patched=self.patched[:, number])
 
     def _of_pairs(self, values: Tensor) -> Tensor:
         return values.view(-1, *[1] * (self.patched.ndim - 1))
@@ -64,7 +91,7 @@ def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
     Raises
     ------
     UserError
-        If clean and corrupted logit difference are the same, so that there is nothing to recover.
+        If clean and corrupted metric are the same, so that there is nothing to recover.
     """
     if bool((clean == corrupted).any()):
         raise UserError(
@@ -74,134 +101,241 @@ def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
     return (patched - corrupted) / (clean - corrupted)
 
 
-def patch_site(
-    model: TransformerBridge, pairs: Sequence[Pair], site: str, answer: int, foil: int, rows: int = ROWS
-) -> Sweep:
-    """Patch one site at each layer and position.
+def patch_sites(
+    model: TransformerBridge | Engine,
+    pairs: Sequence[Pair],
+    metric: Metric,
+    sites: Sequence[str] = SITES,
+    *,
+    noising: bool = False,
+    tokens_a_wave: int | None = None,
+) -> dict[str, Sweep]:
+    """Patch sites at each layer and position.
 
     Parameters
     ----------
     model
-        A bridge; raw and processed weights give the same results.
+        A bridge, or an engine made of one.
     pairs
-        Token ids of the prompts.
-    site
-        One of `SITES`.
-    answer, foil
-        The two tokens that are compared.
-    rows
-        Copies of a prompt in one batch.
+        Token ids of the prompts, of any lengths; a pair's two prompts have the same length.
+    metric
+        What is measured, `LogitDifference(answer, foil)` as a rule.
+    sites
+        Some of resid_pre, resid_mid, attn_out and mlp_out.
+    noising
+        Put corrupted activations into the clean run, instead of clean ones into the corrupted run.
+    tokens_a_wave
+        At most so many token positions run at once; chosen by memory if None.
 
     Returns
     -------
-    Sweep
-        `patched` is [pair, layer, pos]; prompts of different length are aligned at their last position.
+    dict
+        For each site a sweep whose `patched` is [pair, layer, pos], aligned at the prompts' last position. Positions
+        before the first difference of a pair have recovery exactly 0 (1 with noising).
+
+    Raises
+    ------
+    UserError
+        If the architecture cannot be treated exactly or has no such site, or a control fails.
     """
-
-    def put(corrupted: Tensor, clean: Tensor, positions: Tensor) -> None:
-        corrupted[torch.arange(len(positions)), positions] = clean[positions]
-
+    engine = _engine(model)
+    _known(sites, [site for site in ("resid_pre", *engine.where) if site not in ("post", "z")])
     longest = max(len(pair.clean) for pair in pairs)
-    patched = torch.full((len(pairs), model.cfg.n_layers, longest), torch.nan)
-    for layer in tqdm(range(model.cfg.n_layers), desc=f"patch {site}", unit="layer"):
-        for number, pair in enumerate(pairs):
-            length = len(pair.clean)
-            hook = f"blocks.{layer}.{SITES[site]}"
-            differences = patched_differences(model, pair, hook, put, torch.arange(length), answer, foil, rows)
-            patched[number, layer, longest - length :] = differences
-    return Sweep(*unpatched_differences(model, pairs, answer, foil), patched)
+
+    def patches(passed: Pass) -> list[Patches]:
+        positions = torch.arange(passed.suffix, device=engine.device)
+        return [Patches(layer, site, positions) for site in sites for layer in range(engine.n_layers)]
+
+    def arranged(passed: Pass, values: list[Tensor]) -> Tensor:
+        table = torch.full((len(sites), engine.n_layers, longest), torch.nan)
+        table[..., longest - passed.suffix - passed.start :] = passed.base.value.cpu()
+        table[..., longest - passed.suffix :] = torch.stack(values).view(len(sites), engine.n_layers, -1)
+        return table
+
+    keep = {(layer, site) for layer in range(engine.n_layers) for site in sites}
+    whole = _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
+    return _by_site(whole, sites)
+
+
+def patch_heads(
+    model: TransformerBridge | Engine,
+    pairs: Sequence[Pair],
+    metric: Metric,
+    sites: Sequence[str] = HEAD_SITES,
+    *,
+    noising: bool = False,
+    tokens_a_wave: int | None = None,
+) -> dict[str, Sweep]:
+    """Patch attention heads, each at all positions at once.
+
+    Parameters are those of `patch_sites`, but sites are some of z, q, k, v and pattern.
+
+    Returns
+    -------
+    dict
+        For each site a sweep whose `patched` is [pair, layer, head]; with grouped queries k and v have fewer heads.
+    """
+    engine = _engine(model)
+    _known(sites, list(engine.n_heads))
+
+    def patches(passed: Pass) -> list[Patches]:
+        heads = {site: torch.arange(engine.n_heads[site], device=engine.device) for site in sites}
+        return [Patches(layer, site, heads[site]) for site in sites for layer in range(engine.n_layers)]
+
+    def arranged(passed: Pass, values: list[Tensor]) -> Tensor:
+        return torch.nn.utils.rnn.pad_sequence(values, batch_first=True, padding_value=torch.nan).view(
+            len(sites), engine.n_layers, -1
+        )
+
+    keep = {(layer, site) for layer in range(engine.n_layers) for site in sites}
+    whole = _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
+    swept = _by_site(whole, sites)
+    return {site: replace(sweep, patched=sweep.patched[..., : engine.n_heads[site]]) for site, sweep in swept.items()}
 
 
 def patch_neurons(
-    model: TransformerBridge, pairs: Sequence[Pair], layer: int, answer: int, foil: int, rows: int = ROWS
+    model: TransformerBridge | Engine,
+    pairs: Sequence[Pair],
+    metric: Metric,
+    layers: Sequence[int] | None = None,
+    *,
+    per_position: bool = False,
+    noising: bool = False,
+    tokens_a_wave: int | None = None,
 ) -> Sweep:
-    """Patch each neuron of a layer, at all positions at once.
+    """Patch each neuron of some layers.
 
     Parameters
     ----------
-    model
-        A bridge; raw and processed weights give the same results.
-    pairs
-        Token ids of the prompts.
-    layer
-        The layer whose neurons are patched.
-    answer, foil
-        The two tokens that are compared.
-    rows
-        Copies of a prompt in one batch.
+    layers
+        Which layers; all if None.
+    per_position
+        Patch a neuron at one position at a time, instead of at all positions at once.
+
+    The other parameters are those of `patch_sites`.
 
     Returns
     -------
     Sweep
-        `patched` is [pair, d_mlp].
+        `patched` is [pair, layer, d_mlp], or [pair, layer, d_mlp, pos].
     """
+    engine = _engine(model)
+    layers = range(engine.n_layers) if layers is None else layers
+    if wrong := [layer for layer in layers if not 0 <= layer < engine.n_layers]:
+        raise UserError(f"There is no layer {wrong[0]}; this model has layers 0 to {engine.n_layers - 1}.")
+    longest = max(len(pair.clean) for pair in pairs)
 
-    def put(corrupted: Tensor, clean: Tensor, neurons: Tensor) -> None:
-        corrupted[torch.arange(len(neurons)), :, neurons] = clean[:, neurons].T
+    def patches(passed: Pass) -> list[Patches]:
+        neurons = torch.arange(engine.d_mlp, device=engine.device)
+        if not per_position:
+            return [Patches(layer, "post", neurons) for layer in layers]
+        pos = torch.arange(passed.suffix, device=engine.device).repeat(engine.d_mlp)
+        return [Patches(layer, "post", neurons.repeat_interleave(passed.suffix), pos) for layer in layers]
 
-    hook = f"blocks.{layer}.mlp.hook_post"
-    neurons = torch.arange(model.cfg.d_mlp)
-    patched = [patched_differences(model, pair, hook, put, neurons, answer, foil, rows) for pair in pairs]
-    return Sweep(*unpatched_differences(model, pairs, answer, foil), torch.stack(patched))
+    def arranged(passed: Pass, values: list[Tensor]) -> Tensor:
+        if not per_position:
+            return torch.stack(values)
+        table = torch.full((len(layers), engine.d_mlp, longest), torch.nan)
+        table[..., longest - passed.suffix - passed.start :] = passed.base.value.cpu()
+        table[..., longest - passed.suffix :] = torch.stack(values).view(len(layers), engine.d_mlp, -1)
+        return table
 
-
-@torch.inference_mode()
-def patched_differences(
-    model: TransformerBridge, pair: Pair, hook: str, put: Patch, patches: Tensor, answer: int, foil: int, rows: int
-) -> Tensor:
-    """Run the corrupted prompt once for each patch at one hook point.
-
-    Parameters
-    ----------
-    model
-        A bridge.
-    pair
-        Token ids of the prompts.
-    hook
-        Name of the hook point, "blocks.31.hook_attn_out".
-    put
-        Writes the patches of a batch into its activations.
-    patches
-        What `put` is told, [patch]: positions or neurons.
-    answer, foil
-        The two tokens that are compared.
-    rows
-        How many patches run in one batch.
-
-    Returns
-    -------
-    Tensor
-        Logit difference with each patch, [patch], on the CPU.
-    """
-    device = model.cfg.device
-    _, cache = model.run_with_cache(torch.tensor([pair.clean], device=device), names_filter=hook)
-    corrupted = torch.tensor([pair.corrupted], device=device)
-    differences = []
-    for some in tqdm(patches.to(device).split(rows), desc=hook, unit="batch", leave=False, disable=len(patches) < 128):
-
-        def patch(activation: Tensor, hook: object, some: Tensor = some) -> Tensor:
-            activation = activation.clone()
-            put(activation, cache[hook.name][0], some)  # type: ignore[attr-defined]
-            return activation
-
-        logits = model.run_with_hooks(corrupted.expand(len(some), -1), fwd_hooks=[(hook, patch)])
-        differences.append(logit_difference(logits, answer, foil))
-    return torch.cat(differences).cpu()
+    keep = {(layer, site) for layer in layers for site in ("post", "mlp_out")}
+    return _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
 
 
-@torch.inference_mode()
-def unpatched_differences(
-    model: TransformerBridge, pairs: Sequence[Pair], answer: int, foil: int
-) -> tuple[Tensor, Tensor]:
-    """Return the logit differences of the clean and of the corrupted prompts, each [pair]."""
-    prompts = [[pair.clean for pair in pairs], [pair.corrupted for pair in pairs]]
-    clean, corrupted = (
-        torch.cat([logit_difference(model(torch.tensor([ids], device=model.cfg.device)), answer, foil) for ids in some])
-        for some in prompts
-    )
-    return clean.cpu(), corrupted.cpu()
+def _engine(model: TransformerBridge | Engine) -> Engine:
+    return model if isinstance(model, Engine) else Engine(model)
 
 
-def logit_difference(logits: Tensor, answer: int, foil: int) -> Tensor:
-    """Return logit(answer) - logit(foil) at the last position; logits [batch, pos, d_vocab], result [batch]."""
-    return (logits[:, -1, answer] - logits[:, -1, foil]).float()
+def _known(sites: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := [site for site in sites if site not in known]:
+        raise UserError(f"This model has no site {unknown[0]!r} to patch; known sites: {', '.join(known)}.")
+
+
+def _by_site(whole: Sweep, sites: Sequence[str]) -> dict[str, Sweep]:
+    """Divide a sweep whose patched is [pair, site, layer, …]."""
+    return {site: replace(whole, patched=whole.patched[:, number]) for number, site in enumerate(sites)}
+
+
+def _sweep(
+    engine: Engine,
+    pairs: Sequence[Pair],
+    metric: Metric,
+    keep: set[tuple[int, str]],
+    patches: Callable[[Pass], list[Patches]],
+    arranged: Callable[[Pass, list[Tensor]], Tensor],
+    noising: bool,
+    tokens_a_wave: int | None,
+) -> Sweep:
+    """Run each pair's patches in waves; `arranged` makes a table of the values of one pair's patches."""
+    tables, ends = [], []
+    for pair in pairs:
+        base, source = (pair.clean, pair.corrupted) if noising else (pair.corrupted, pair.clean)
+        passed = Pass(engine, base, source, metric, keep)
+        rows = max(1, (tokens_a_wave or engine.tokens_a_wave(len(base))) // passed.suffix)
+        controls = [
+            Patches(0, name, torch.zeros(1, dtype=torch.long, device=engine.device))
+            for name in ("nothing", "everything")
+        ]
+        nothing, everything, *values = _in_waves(passed, [*controls, *patches(passed)], rows)
+        _check_controls(passed, nothing, everything)
+        recovery(nothing, passed.source.value, passed.base.value)  # says so if there is nothing to recover
+        tables.append(arranged(passed, [some.cpu() for some in values]))
+        ends.append([passed.base.value, passed.source.value, nothing[0], everything[0]])
+    base_value, source_value, nothing, everything = torch.tensor(ends).T
+    clean, corrupted = (base_value, source_value) if noising else (source_value, base_value)
+    return Sweep(clean, corrupted, torch.stack(tables), nothing, everything)
+
+
+def _check_controls(passed: Pass, nothing: Tensor, everything: Tensor) -> None:
+    """Stop where a row without a patch does not end as the base run, or one with all patches as the source run."""
+    size = max(1.0, *(abs(float(run.value)) for run in (passed.base, passed.source)))
+    for name, value, run in (("nothing", nothing, passed.base), ("everything", everything, passed.source)):
+        if not abs(float(value - run.value)) <= CONTROL_TOLERANCE * size:
+            raise UserError(
+                f"Patching {name} gives {float(value):.6g} where {float(run.value):.6g} is right: this model cannot be "
+                "patched exactly, so nothing is reported."
+            )
+
+
+def _in_waves(passed: Pass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
+    """Run patches in waves of at most so many rows; return the values of each of `patches`."""
+    order = sorted(range(len(patches)), key=lambda number: patches[number].rank)
+    changing = [passed.changing(some) for some in patches]
+    left = [patches[number].of(changing[number]) for number in order]
+    found = []
+    with tqdm(total=sum(map(len, left)), desc="patches", unit="patch", leave=False) as progress:
+        while left:
+            wave, rest = _first_rows(left, rows)
+            try:
+                found.append(torch.cat(passed.sweep(wave)))
+            except torch.OutOfMemoryError:
+                if rows == 1:
+                    raise UserError(
+                        "Not even one patch at a time fits the device's memory; take a larger device."
+                    ) from None
+                rows = max(1, min(rows, sum(map(len, wave))) // 2)
+                log.warning("The device ran out of memory; going on with %d patches at a time.", rows)
+                torch.cuda.empty_cache()
+                continue
+            left = rest
+            progress.update(len(found[-1]))
+    values = torch.cat(found).split([int(changing[number].sum()) for number in order])
+    filled: dict[int, Tensor] = {}
+    for number, some in zip(order, values, strict=True):
+        filled[number] = passed.base.value.repeat(len(patches[number]))
+        filled[number][changing[number]] = some
+    return [filled[number] for number in range(len(patches))]
+
+
+def _first_rows(patches: Sequence[Patches], rows: int) -> tuple[list[Patches], list[Patches]]:
+    """Return the first so many rows of some patches, and what is left."""
+    wave: list[Patches] = []
+    for number, some in enumerate(patches):
+        if len(some) > rows:
+            first, last = some.split(rows)
+            return [*wave, first], [last, *patches[number + 1 :]] if rows else [some, *patches[number + 1 :]]
+        wave.append(some)
+        rows -= len(some)
+    return wave, []

@@ -8,7 +8,7 @@ through `an_neuron.attention`, and slow spellings of an activation function are 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import ACT2FN
 
@@ -19,7 +19,7 @@ TANH_GELUS = tuple(type(ACT2FN[name]) for name in ("gelu_new", "gelu_fast", "gel
 TOLERANCE = 1e-4
 
 
-def plain_model(bridge: TransformerBridge) -> nn.Module:
+def plain_model(bridge: TransformerBridge) -> Any:
     """Return the Hugging Face model of a bridge, around the bridge's own parameters.
 
     Raises
@@ -32,10 +32,9 @@ def plain_model(bridge: TransformerBridge) -> nn.Module:
     config._attn_implementation = attention.NAME
     with torch.device("meta"):
         plain = type(original)(config)
-    for name, _ in list(plain.named_parameters(remove_duplicate=False)):
-        _put(plain, name, _find(original, name))
-    for name, _ in list(plain.named_buffers(remove_duplicate=False)):
-        _put(plain, name, _find(original, name))
+    for path, module in plain.named_modules():
+        if module._parameters or module._buffers:
+            _share(_unwrapped(_find(original, path)), module)
     for module in list(plain.modules()):
         for name, child in module.named_children():
             if isinstance(child, TANH_GELUS):
@@ -68,7 +67,9 @@ def module_behind(bridge: TransformerBridge, layer: int, hook: str) -> tuple[str
                 component = getattr(component, part)
                 names.append(str(component.name))
             return ".".join(names), end.removeprefix("hook_")
-    raise UserError(f"This architecture ({type(block).__name__}) has no hook point {hook}, so it cannot be patched there.")
+    raise UserError(
+        f"This architecture ({type(block).__name__}) has no hook point {hook}, so it cannot be patched there."
+    )
 
 
 def _attribute(block: nn.Module, path: str) -> Any:
@@ -85,20 +86,20 @@ def _unwrapped(module: Any) -> Any:
 
 
 def _find(original: nn.Module, path: str) -> Any:
-    """Return a parameter or buffer of a bridged model by the name that it has in the plain one."""
+    """Return a module of a bridged model by the path that it has in the plain one."""
     found: Any = original
-    for part in path.split("."):
+    for part in filter(None, path.split(".")):
         found = getattr(_unwrapped(found), part)
     return found
 
 
-def _put(plain: nn.Module, path: str, tensor: Tensor) -> None:
-    parent, _, name = path.rpartition(".")
-    module = plain.get_submodule(parent)
-    if name in module._parameters:
-        module._parameters[name] = nn.Parameter(tensor.detach(), requires_grad=False)
-    else:
-        module._buffers[name] = tensor
+def _share(original: Any, plain: nn.Module) -> None:
+    """Let a module have the parameters and buffers of another; processing may have given that one a bias."""
+    for name, parameter in original._parameters.items():
+        if parameter is not None:
+            plain._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
+    for name in plain._buffers:
+        plain._buffers[name] = getattr(original, name)
 
 
 @torch.inference_mode()
@@ -111,6 +112,7 @@ def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
     worst = float((own - theirs).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
         raise UserError(
-            f"This model cannot be patched exactly: without the bridge's hooks its log-probabilities differ by {worst:.1e}. "
-            "Use a freshly loaded bridge, without hooks that change activations."
+            f"This model cannot be patched exactly: without the bridge's hooks its log-probabilities differ by "
+            f"{worst:.1e}. Use a freshly loaded bridge, before its weights are processed (recovery is the same) and "
+            "without hooks that change activations."
         )

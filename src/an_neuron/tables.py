@@ -133,9 +133,13 @@ def write_sweep(path: Path, sweep: Sweep, dims: tuple[str, ...], attributes: Att
     recovery_per_pair  pair, …     float32  of each pair; NaN where a shorter prompt has no position
     logit_difference   pair, …     float32  logit(answer) - logit(foil) with the patch
     clean, corrupted   pair        float32  logit differences without a patch
+    standard_error     …           float32  of the pairs' recovery; NaN for a single pair
+    nothing            pair        float32  control: logit difference of a row without a patch
+    everything         pair        float32  control: of a row whose whole residual stream is patched
     =================  ==========  =======  =======================================================
 
-    The axes … are (layer, pos) for a site and (d_mlp,) for the neurons of a layer; `more` adds datasets.
+    The axes … are (layer, pos) for a site, (layer, head) for heads and (d_mlp,) for the neurons of a layer; `more` adds
+    datasets.
     """
     per_pair = ("pair", *dims)
     datasets = {
@@ -144,6 +148,9 @@ def write_sweep(path: Path, sweep: Sweep, dims: tuple[str, ...], attributes: Att
         "logit_difference": Dataset(sweep.patched, per_pair, LOGITS, "logit(answer) - logit(foil) with the patch"),
         "clean": Dataset(sweep.clean, ("pair",), LOGITS, "logit difference of the clean prompt"),
         "corrupted": Dataset(sweep.corrupted, ("pair",), LOGITS, "logit difference of the corrupted prompt"),
+        "standard_error": Dataset(sweep.standard_error, dims, RECOVERY, "standard error of the pairs' recovery"),
+        "nothing": Dataset(sweep.nothing, ("pair",), LOGITS, "control: a row without a patch"),
+        "everything": Dataset(sweep.everything, ("pair",), LOGITS, "control: a row patched in all of its stream"),
     }
     hdf5.write(path, {**datasets, **more}, attributes)
 

@@ -118,7 +118,7 @@ class Engine:
     def __init__(self, bridge: TransformerBridge) -> None:
         self.model = plain_model(bridge)
         self.device = next(self.model.parameters()).device
-        self.blocks = list(self.model.get_submodule(_name(bridge, "blocks")))
+        self.blocks = [*self.model.get_submodule(_name(bridge, "blocks"))]
         self.norm = self.model.get_submodule(_name(bridge, "ln_final"))
         self.unembed = self.model.get_output_embeddings()
         self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
@@ -127,7 +127,7 @@ class Engine:
         if not parallel:
             hooks["resid_mid"] = "hook_resid_mid"
         self.where = {site: module_behind(bridge, 0, hook) for site, hook in hooks.items()}
-        self.n_heads = {site: bridge.cfg.n_heads for site in attention.HEAD_SITES}
+        self.n_heads = dict.fromkeys(attention.HEAD_SITES, bridge.cfg.n_heads)
         for site in ("k", "v"):
             self.n_heads[site] = bridge.cfg.n_key_value_heads or bridge.cfg.n_heads
         self.d_mlp = bridge.cfg.d_mlp
@@ -138,7 +138,7 @@ class Engine:
         return len(self.blocks)
 
     def logits(self, residual: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
-        """Return the logits of some tokens (of all if None) for final residuals [row, d_model], as the model has them."""
+        """Return the model's logits of some tokens, of all if None, for final residuals [row, d_model]."""
         weight, bias = self.unembed.weight, getattr(self.unembed, "bias", None)
         if tokens is not None:
             weight, bias = weight[list(tokens)], None if bias is None else bias[list(tokens)]
@@ -152,7 +152,9 @@ class Engine:
             return module.weight
         if isinstance(module, nn.Linear):
             return module.weight.T
-        raise UserError(f"The neurons' output weights are a {type(module).__name__}, which exact patching does not know.")
+        raise UserError(
+            f"The neurons' output weights are a {type(module).__name__}, which exact patching does not know."
+        )
 
     def tokens_a_wave(self, length: int) -> int:
         """Return how many token positions of prompts of a length may run at once, by what one takes in a block."""
@@ -204,7 +206,7 @@ class Pass:
         self, engine: Engine, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[tuple[int, str]]
     ) -> None:
         self.engine, self.metric = engine, metric
-        self.start = next(pos for pos, pair in enumerate(zip(base, source, strict=True)) if pair[0] != pair[1])
+        self.start = first_difference(base, source)
         self.prefix = attention.SharedPrefix()
         cache = DynamicCache()
         if self.start:
@@ -270,7 +272,7 @@ class Pass:
         return self.base.out[layer] + written
 
     def _block(self, layer: int, rows: Tensor, entering: Sequence[Patches]) -> Tensor:
-        """Run a layer's block on all rows; the patches inside it concern the last rows, those that have just entered."""
+        """Run a layer's block on all rows; the last of them are those that have just entered."""
         with ExitStack() as stack:
             inside = [some for some in entering if some.site not in (*CONTROLS, "resid_pre")]
             stop = len(rows)
@@ -320,10 +322,24 @@ class Pass:
         return [(self.engine.blocks[layer].get_submodule(path), end, change)]
 
 
+def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
+    """Return p0, the first position at which two prompts differ.
+
+    Raises
+    ------
+    UserError
+        If they are of different length or do not differ.
+    """
+    if len(base) != len(source):
+        raise UserError(f"A pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
+    for pos, (one, other) in enumerate(zip(base, source, strict=True)):
+        if one != other:
+            return pos
+    raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
+
+
 @torch.inference_mode()
-def _record(
-    engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Metric, keep: set[tuple[int, str]]
-) -> Run:
+def _record(engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Metric, keep: set[tuple[int, str]]) -> Run:
     """Run the positions from p0 on once, in the ordinary way, and keep what the sweeps need."""
     run = Run()
     hooks: list[tuple[nn.Module, str, Any]] = []

@@ -1,0 +1,41 @@
+"""Models of random weights with the shapes of real ones, and prompts that differ at one position."""
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from an_neuron.prompts import Pair
+
+SHAPES = {
+    "gpt2-large": {"n_embd": 1280, "n_layer": 36, "n_head": 20},
+    "gpt2-small": {"n_embd": 768, "n_layer": 12, "n_head": 12},
+    "orchard": {"n_embd": 96, "n_layer": 3, "n_head": 4, "n_inner": 128, "n_positions": 128, "vocab_size": 1536},
+}
+
+
+def random_bridge(name: str, device: str = "cpu", **other: int) -> TransformerBridge:
+    """Return a bridge to a GPT-2 of a named shape with random weights; `other` changes its configuration."""
+    torch.manual_seed(0)
+    config = GPT2Config(**{**SHAPES[name], **other})
+    model = GPT2LMHeadModel(config).to(device).eval()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_tokenizer(), bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+    return TransformerBridge.boot_transformers("gpt2", hf_model=model, tokenizer=tokenizer, device=device)
+
+
+def prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> Pair:
+    """Return a pair of random prompts of the published study's form: 20 tokens that differ at position 16."""
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.randint(d_vocab - 1, (length,), generator=generator).tolist()
+    corrupted = list(clean)
+    corrupted[differing] = d_vocab - 1
+    return Pair(clean, corrupted)
+
+
+def _tokenizer() -> Tokenizer:
+    """Return a tokenizer that only stands in: the benchmarks use token ids."""
+    tokenizer = Tokenizer(models.WordLevel({"<|endoftext|>": 0}, unk_token="<|endoftext|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
