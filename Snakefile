@@ -28,12 +28,14 @@ wildcard_constraints:
     index="[0-9]+",
     token=r"\w+",
     short="|".join(SITES),
+    head_site="|".join(HEAD_SITES),
 
 
 rule all:
     input:
         lambda wildcards: targets(DEFAULT_STUDY),
         lambda wildcards: neuron_targets(DEFAULT_STUDY),
+        lambda wildcards: whole_model_targets(DEFAULT_STUDY),
 
 
 for name in STUDIES:
@@ -44,6 +46,7 @@ for name in STUDIES:
         input:
             lambda wildcards, study=name: targets(study),
             lambda wildcards, study=name: neuron_targets(study),
+            lambda wildcards, study=name: whole_model_targets(study),
 
 
 # Never runs: a target that is neither a rule nor a file ends here, with a sentence.

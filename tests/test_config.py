@@ -171,8 +171,8 @@ def test_rows_are_as_long_as_the_model_reads_but_at_most_2048():
     assert row_length({"n_ctx": 0}, Shape(2, 4, 8, 1024, 9)) == 1024
 
 
-def test_swept_layers_are_the_listed_ones_the_neurons_or_all():
+def test_swept_layers_are_the_listed_ones_or_all():
     shape = Shape(n_layers=3, d_model=4, d_mlp=8, n_ctx=16, d_vocab=9)
     assert swept_layers({"neuron": "auto"}, shape) == [0, 1, 2]
-    assert swept_layers({"neuron": {"layer": 1, "index": 0}}, shape) == [1]
+    assert swept_layers({"neuron": {"layer": 1, "index": 0}}, shape) == [0, 1, 2]
     assert swept_layers({"neuron": "auto", "layers": [2]}, shape) == [2]

@@ -178,10 +178,10 @@ def test_direct_effect_counts_all_but_the_last_mlp():
     ids = torch.arange(8)[None]
     with penalties.traced(model) as trace:
         model(ids)
-        silent = penalties.direct_effect(model, trace, ids)
+        silent = penalties.direct_effect(model, trace)
         model.transformer.h[0].mlp.c_proj.weight.fill_diagonal_(10)
         model(ids)
-        loud = penalties.direct_effect(model, trace, ids)
+        loud = penalties.direct_effect(model, trace)
     assert silent.item() == pytest.approx(penalties.TINY**0.5)
     assert loud > 10 * silent
 

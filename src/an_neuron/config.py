@@ -76,11 +76,8 @@ def row_length(corpus: Config, shape: Shape) -> int:
 
 
 def swept_layers(study: Config, shape: Shape) -> list[int]:
-    """Return the layers whose neurons are all patched."""
-    if "layers" in study:
-        return list(study["layers"])
-    neuron = study.get("neuron", "auto")
-    return list(range(shape.n_layers)) if neuron == "auto" else [neuron["layer"]]
+    """Return the layers whose neurons are all patched: those that the study lists, or all."""
+    return list(study.get("layers") or range(shape.n_layers))
 
 
 def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
-from an_neuron.config import check_config, swept_layers
+from an_neuron.config import check_config
 from an_neuron.errors import UserError
 from an_neuron.model_folder import read_shape, weight_files
 
@@ -20,6 +20,7 @@ if SOURCE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
 
 SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
 SMALL_MODEL = 200_000_000  # bytes of weights up to which one thread a job is enough
+HEAD_SITES = ("z", "q", "k", "v", "pattern")
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
 
 
@@ -137,9 +138,8 @@ def shape(wildcards):
 
 
 def neuron_tables(wildcards):
-    study = study_of(wildcards)
-    known = "layers" in study or study["neuron"] != "auto"
-    layers = swept_layers(study, None if known else shape(wildcards))
+    """Return the sweeps of a study's layers: of all the model's, where the study does not list them."""
+    layers = study_of(wildcards).get("layers") or range(shape(wildcards).n_layers)
     return expand(
         "results/{study}/patching/neurons/layer_{layer}.h5",
         study=wildcards.study,
@@ -182,8 +182,10 @@ NEURON_FIGURE = "token_{token}_layer_{layer}_neuron_{index}_"
 FIGURES = [
     "logit_lens_fig",
     *(f"patched_{short}_fig" for short in SITES),
+    *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern")),
     "most_similar_neurons_fig",
 ]
+WHOLE_MODEL_FIGURES = ["neuron_map_fig", "attribution_fig"]
 NEURON_FIGURES = [
     "patched_neuron_fig",
     f"{NEURON_FIGURE}logit_activation_fig",
@@ -216,9 +218,14 @@ def neuron_targets(study):
     patterns = figure_files(NEURON_FIGURES)
     if "published" in study_of(wildcards):
         patterns.append("results/{study}/published.csv")
-    return [of_neuron(pattern)(wildcards) for pattern in patterns] + neuron_tables(
-        wildcards
-    )
+    return [of_neuron(pattern)(wildcards) for pattern in patterns]
+
+
+def whole_model_targets(study):
+    """Return what a study builds of all swept neurons, once the model's layers are known: sweeps and figures."""
+    sweeps = neuron_tables(SimpleNamespace(study=study))
+    patterns = figure_files(WHOLE_MODEL_FIGURES)
+    return sweeps + [pattern.format(study=study) for pattern in patterns]
 
 
 def figure_outputs(figure, caption, category):

@@ -101,3 +101,50 @@ rule plot_most_similar_neurons:
         "../../envs/an_neuron.yaml"
     script:
         "../scripts/plot_most_similar_neurons.py"
+
+
+rule plot_patched_heads:
+    input:
+        "results/{study}/patching/heads/{head_site}.h5",
+    output:
+        figure_outputs(
+            "patched_heads_{head_site}_fig", "patched_heads", "Discovering the neuron"
+        ),
+    log:
+        "results/{study}/logs/plot_patched_heads/{head_site}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_patched_heads/{head_site}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_patched_heads.py"
+
+
+rule plot_neuron_map:
+    input:
+        "results/{study}/patching/neurons/map.h5",
+    output:
+        figure_outputs("neuron_map_fig", "neuron_map", "Finding 1: one neuron"),
+    log:
+        "results/{study}/logs/plot_neuron_map.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_neuron_map.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_neuron_map.py"
+
+
+rule plot_attribution:
+    input:
+        "results/{study}/patching/neurons/attribution.h5",
+    output:
+        figure_outputs("attribution_fig", "attribution", "Finding 1: one neuron"),
+    log:
+        "results/{study}/logs/plot_attribution.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_attribution.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_attribution.py"

@@ -1,4 +1,4 @@
-"""Activation patching: sites by layer and position, neurons of a layer, and the choice of the studied neuron."""
+"""Activation patching: sites by layer and position, heads, neurons, and what is made of the neurons' sweeps."""
 
 
 rule patch_sites:
@@ -45,6 +45,78 @@ rule patch_neurons:
         attributes=attributes,
     script:
         "../scripts/patch_neurons.py"
+
+
+rule patch_heads:
+    input:
+        prompts="results/{study}/prompts/tokens.h5",
+        model=model_files,
+    output:
+        "results/{study}/patching/heads/{head_site}.h5",
+    log:
+        "results/{study}/logs/patch_heads/{head_site}.log",
+    benchmark:
+        "results/{study}/benchmarks/patch_heads/{head_site}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        attributes=attributes,
+    script:
+        "../scripts/patch_heads.py"
+
+
+rule map_neurons:
+    input:
+        sweeps=neuron_tables,
+        model=model_files,
+    output:
+        h5="results/{study}/patching/neurons/map.h5",
+        csv="results/{study}/patching/neurons/top.csv",
+    log:
+        "results/{study}/logs/map_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/map_neurons.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        processing=processing,
+        attributes=attributes,
+    script:
+        "../scripts/map_neurons.py"
+
+
+rule attribute_neurons:
+    input:
+        sweeps=neuron_tables,
+        prompts="results/{study}/prompts/tokens.h5",
+        model=model_files,
+    output:
+        "results/{study}/patching/neurons/attribution.h5",
+    log:
+        "results/{study}/logs/attribute_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/attribute_neurons.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+    params:
+        folder=model_folder,
+        attributes=attributes,
+    script:
+        "../scripts/attribute_neurons.py"
 
 
 checkpoint select_neuron:

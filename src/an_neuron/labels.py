@@ -1,0 +1,175 @@
+"""Where labels go: inside the plot, off the drawn points, and off each other, at the size of the static files."""
+
+import html
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+WIDTH, HEIGHT = 1048, 512  # pixels
+MARGIN = {"l": 90, "r": 40, "t": 70, "b": 70}
+FONT_SIZE = 12
+CHARACTER_WIDTH, LINE_HEIGHT = 7.0, 17.0
+LABEL_BACKGROUND = "rgba(255, 255, 255, 0.75)"
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels from the plot's upper left corner
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The data ranges of a figure's axes and its margins: where a value lies in a static file."""
+
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    margin: dict[str, int] = field(default_factory=lambda: dict(MARGIN))
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the plot area in pixels."""
+        return WIDTH - self.margin["l"] - self.margin["r"], HEIGHT - self.margin["t"] - self.margin["b"]
+
+    def pixels(self, x: Any, y: Any) -> np.ndarray:
+        """Return where values lie, [n, 2] pixels right of and below the plot's upper left corner."""
+        (left, right), (bottom, top), (width, height) = self.x_range, self.y_range, self.size
+        across = (np.atleast_1d(x).astype(float) - left) / (right - left) * width
+        down = (top - np.atleast_1d(y).astype(float)) / (top - bottom) * height
+        return np.column_stack([across, down])
+
+
+@dataclass
+class Labels:
+    """Keeps labels inside the plot and off the drawn points, and off each other."""
+
+    frame: Frame
+    obstacles: np.ndarray  # [n, 2] pixels
+    placed: list[Box] = field(default_factory=list)
+
+    def cost(self, box: Box) -> float:
+        """Count the points under a box; labels under it, or parts outside of the plot, weigh far more."""
+        left, top, right, bottom = box
+        width, height = self.frame.size
+        outside = left < 2 or top < 2 or right > width - 2 or bottom > height - 2
+        return 1e6 * outside + 1e5 * sum(overlap(box, other) for other in self.placed) + within(self.obstacles, box)
+
+    def put(self, boxes: Iterable[Box]) -> Box:
+        """Take the cheapest box, the first of equals."""
+        best = min(boxes, key=self.cost)
+        self.placed.append(best)
+        return best
+
+    def beside(self, anchor: np.ndarray, text: str, others: np.ndarray) -> tuple[float, float]:
+        """Return the offset in pixels, from the point that it labels, of a label's centre."""
+        candidates = [(offset, box_around(anchor + offset, text), far) for offset, far in _offsets(text)]
+
+        def price(candidate: tuple[np.ndarray, Box, float]) -> float:
+            offset, box, far = candidate
+            arrow = anchor + np.linspace(0.0, 1.0, 12)[1:, None] * offset
+            crossed = sum(within(arrow, other) > 0 for other in self.placed)
+            return self.cost(box) + 1e3 * within(others, box) + 1e2 * crossed + 0.1 * far
+
+        offset, box, _ = min(candidates, key=price)
+        self.placed.append(box)
+        return float(offset[0]), float(offset[1])
+
+
+def annotate(figure: go.Figure, layout: Labels, marks: Sequence[tuple[float, float, str]], **arrow: Any) -> None:
+    """Add a label with an arrow to each (x, y, text)."""
+    if not marks:
+        return
+    anchors = layout.frame.pixels([x for x, _, _ in marks], [y for _, y, _ in marks])
+    for (x, y, text), anchor in zip(marks, anchors, strict=True):
+        across, down = layout.beside(anchor, text, anchors)
+        figure.add_annotation(
+            x=float(x),
+            y=float(y),
+            text=text,
+            showarrow=True,
+            arrowhead=1,
+            ax=across,
+            ay=down,
+            xanchor="center",
+            yanchor="middle",
+            bgcolor=LABEL_BACKGROUND,
+            **arrow,
+        )
+
+
+def _add_counts(figure: go.Figure, frame: Frame, pixels: np.ndarray, attributes: dict[str, Any]) -> None:
+    """Add the box with the counts where it covers fewest points."""
+    text = f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
+    width, height = text_size(text, 14)
+    lefts, tops = (
+        np.linspace(8, side - size - 8, steps)
+        for side, size, steps in zip(frame.size, (width, height), (12, 8), strict=True)
+    )
+    boxes = ((x, y, x + width, y + height) for y in tops[::-1] for x in lefts[::-1])
+    left, top, right, bottom = Labels(frame, pixels).put(boxes)
+    add_text(
+        figure,
+        frame,
+        ((left + right) / 2, (top + bottom) / 2),
+        text=text,
+        font={"size": 14, "color": "#ffffff"},
+        align="left",
+        bordercolor="#c7c7c7",
+        borderwidth=2,
+        borderpad=4,
+        bgcolor="grey",
+    )
+
+
+def add_text(figure: go.Figure, frame: Frame, centre: tuple[float, float], **options: Any) -> None:
+    """Add a text without an arrow that stays at its place in the plot area."""
+    width, height = frame.size
+    place = {"x": centre[0] / width, "y": 1 - centre[1] / height, "xref": "x domain", "yref": "y domain"}
+    figure.add_annotation(showarrow=False, xanchor="center", yanchor="middle", **place, **options)
+
+
+def _offsets(text: str) -> Iterable[tuple[np.ndarray, float]]:
+    """Yield offsets of a label's centre around its point, near ones first, with the length of the arrow."""
+    half = np.array(text_size(text)) / 2
+    for far in (16, 26, 38, 52, 70, 95, 125, 160, 200, 250):
+        for angle in np.arange(16) * np.pi / 8 - np.pi / 2:  # above first
+            yield np.array([np.cos(angle), np.sin(angle)]) * (half + far), far
+
+
+def box_around(centre: np.ndarray, text: str) -> Box:
+    (x, y), (width, height) = centre, text_size(text)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def text_size(text: str, font_size: int = FONT_SIZE) -> tuple[float, float]:
+    """Estimate the pixels that a text takes, with a little room around it."""
+    lines = html.unescape(text).split("<br>")
+    longest = max(sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) for line in lines)
+    scale = font_size / FONT_SIZE
+    return longest * CHARACTER_WIDTH * scale + 10, len(lines) * LINE_HEIGHT * scale + 6
+
+
+def overlap(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+def within(points: np.ndarray, box: Box) -> int:
+    x, y = points.T
+    return int(np.count_nonzero((x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])))
+
+
+def along(corners: np.ndarray, step: float = 4.0) -> np.ndarray:
+    """Return points every few pixels along a line through [n, 2] corners."""
+    lengths = np.hypot(*np.diff(corners, axis=0).T)
+    far = np.concatenate([[0.0], np.cumsum(lengths)])
+    at = np.arange(0.0, far[-1], step)
+    return np.column_stack([np.interp(at, far, corners[:, axis]) for axis in (0, 1)])
+
+
+def padded(values: np.ndarray, share: float) -> tuple[float, float]:
+    """Return the range of finite values, widened on each side; that of none is 0 to 1."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    room = share * (high - low) or 0.5
+    return low - room, high + room

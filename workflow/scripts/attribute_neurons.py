@@ -1,0 +1,18 @@
+"""Estimate every neuron's recovery by attribution patching, beside the exact one."""
+
+from pathlib import Path
+
+from an_neuron.attribution import attribute_neurons
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.models import load_model
+from an_neuron.neuron_map import gather, write_attribution
+from an_neuron.prompts import read_prompts
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        prompts, _ = read_prompts(snakemake.input.prompts)
+        sweeps = gather(snakemake.input.sweeps)
+        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        approximate = attribute_neurons(model, prompts.pairs, prompts.answer, prompts.foil, sweeps.layers)
+        write_attribution(snakemake.output[0], sweeps, approximate, snakemake.params.attributes)

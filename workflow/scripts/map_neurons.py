@@ -1,0 +1,20 @@
+"""Put the sweeps of all layers together, and say which tokens the neurons of the largest recovery write."""
+
+from pathlib import Path
+
+from an_neuron import hdf5
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.model_folder import Tokenizer
+from an_neuron.models import load_model, process_weights
+from an_neuron.neuron_map import gather, top_neurons, top_neurons_frame, write_map
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        folder = Path(snakemake.params.folder)
+        sweeps = gather(snakemake.input.sweeps)
+        model = load_model(folder, pick(snakemake.resources.device))
+        process_weights(model, snakemake.params.processing)
+        top = top_neurons(model, Tokenizer(folder), sweeps)
+        write_map(snakemake.output.h5, sweeps, top, snakemake.params.attributes)
+        top_neurons_frame(hdf5.read(snakemake.output.h5)).to_csv(snakemake.output.csv, index=False)

@@ -1,0 +1,19 @@
+"""Patch one site of every attention head."""
+
+from pathlib import Path
+
+from an_neuron.devices import pick
+from an_neuron.job import job
+from an_neuron.models import load_model
+from an_neuron.patching import LogitDifference, patch_heads
+from an_neuron.prompts import read_prompts, token_attributes
+from an_neuron.tables import write_sweep
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.threads):
+        prompts, table = read_prompts(snakemake.input.prompts)
+        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        site, metric = snakemake.wildcards.head_site, LogitDifference(prompts.answer, prompts.foil)
+        sweep = patch_heads(model, prompts.pairs, metric, [site])[site]
+        attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}
+        write_sweep(snakemake.output[0], sweep, ("layer", "head"), attributes)

@@ -1,0 +1,13 @@
+"""Plot the recovery of every neuron of the model."""
+
+from functools import partial
+
+from an_neuron.model_figures import neuron_map_fig
+
+from an_neuron.export import save_figure
+from an_neuron.hdf5 import read
+from an_neuron.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        save_figure(partial(neuron_map_fig, read(snakemake.input[0])), snakemake.output)
