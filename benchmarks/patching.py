@@ -103,7 +103,9 @@ class Peers:
 
     def site_by_transformer_lens(self, site: str, patches: int) -> None:
         """transformer_lens.patching.get_act_patch_*, for the last positions of a layer in the middle."""
-        index = pd.DataFrame([(self.layer, self.clean.shape[1] - 1 - i) for i in range(patches)], columns=["layer", "pos"])
+        index = pd.DataFrame(
+            [(self.layer, self.clean.shape[1] - 1 - i) for i in range(patches)], columns=["layer", "pos"]
+        )
         sweep = getattr(transformer_lens_patching, f"get_act_patch_{site}")
         with torch.inference_mode():
             sweep(self.bridge, self.corrupted, self.cache, self._metric, index_axis_names=None, index_df=index)
@@ -118,15 +120,21 @@ class Peers:
 
         with torch.inference_mode():
             for neuron in range(patches):
-                self._metric(self.bridge.run_with_hooks(self.corrupted, fwd_hooks=[(name, partial(put, neuron=neuron))]))
+                self._metric(
+                    self.bridge.run_with_hooks(self.corrupted, fwd_hooks=[(name, partial(put, neuron=neuron))])
+                )
 
     @torch.inference_mode()
-    def hooked_forwards(self, module: nn.Module, end: str, put: Callable[[Tensor, int, int], None], patches: int, rows: int) -> None:
+    def hooked_forwards(
+        self, module: nn.Module, end: str, put: Callable[[Tensor, int, int], None], patches: int, rows: int
+    ) -> None:
         """Hugging Face's own forward with a hook; each row of a batch carries a patch of its own."""
         for start in range(0, patches, rows):
             number = min(rows, patches - start)
 
-            def hook(_module: nn.Module, inputs: tuple, output: object = None, start: int = start, number: int = number) -> object:
+            def hook(
+                _module: nn.Module, inputs: tuple, output: object = None, start: int = start, number: int = number
+            ) -> object:
                 value = inputs[0] if output is None else output[0] if isinstance(output, tuple) else output
                 value = value.clone()
                 put(value, start, number)
@@ -180,7 +188,9 @@ def compare_sites(bridge: TransformerBridge, engine: Engine, pair: Pair, sample:
     return table_rows(name, patches, ours, lens, single, batched, sample)
 
 
-def compare_neurons(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: int, sample: int) -> list[list[object]]:
+def compare_neurons(
+    bridge: TransformerBridge, engine: Engine, pair: Pair, layer: int, sample: int
+) -> list[list[object]]:
     """Return rows of the table: all neurons of a layer by us and by the peers."""
     peers = Peers(bridge, pair, layer)
     ours = seconds(lambda: patch_neurons(engine, [pair], METRIC, [layer]))
@@ -201,7 +211,8 @@ def table_rows(
         (f"Hugging Face, hooked, {best} patches a batch", batched[best] * patches, f"{best} a sweep"),
     ]
     return [
-        [name, way, f"{spent:.2f}", f"{patches / spent:.1f}", f"{spent / ours:.0f}", timed] for way, spent, timed in ways
+        [name, way, f"{spent:.2f}", f"{patches / spent:.1f}", f"{spent / ours:.0f}", timed]
+        for way, spent, timed in ways
     ]
 
 
@@ -221,9 +232,20 @@ def share_of_rate(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: 
     rows = []
     for patches in (128, 256, 512, 1024, 2048):
         spent = seconds(
-            lambda patches=patches: patch_neurons(engine, [pair], METRIC, [layer], tokens_a_wave=patches * operations.suffix), 1
+            lambda patches=patches: patch_neurons(
+                engine, [pair], METRIC, [layer], tokens_a_wave=patches * operations.suffix
+            ),
+            1,
         )
-        rows.append([patches, f"{spent:.2f}", f"{needed / 1e9:.0f}", f"{needed / spent / 1e9:.0f}", f"{needed / spent / rate:.2f}"])
+        rows.append(
+            [
+                patches,
+                f"{spent:.2f}",
+                f"{needed / 1e9:.0f}",
+                f"{needed / spent / 1e9:.0f}",
+                f"{needed / spent / rate:.2f}",
+            ]
+        )
     print(f"Share of the matrix-product rate ({rate / 1e9:.0f} GFLOP/s), neurons of layer {layer}:\n")
     show(["patches a wave", "s", "GFLOP needed", "GFLOP/s", "share"], rows)
 
@@ -240,14 +262,18 @@ def whole_model(bridge: TransformerBridge, engine: Engine, pair: Pair, whole: bo
     spent = {layer: seconds(lambda layer=layer: patch_neurons(engine, [pair], METRIC, [layer]), 1) for layer in sampled}
     per_operation = sum(spent.values()) / sum(operations.neurons(layer) for layer in sampled)
     total = per_operation * sum(operations.neurons(layer) for layer in layers)
-    print(f"Whole model, {len(layers) * bridge.cfg.d_mlp:,} neurons, by the operations, from layers {spent}: {total:.0f} s\n")
+    print(
+        f"Whole model, {len(layers) * bridge.cfg.d_mlp:,} neurons, by the operations, from layers {spent}: {total:.0f} s\n"
+    )
 
 
 def growth(name: str, device: str) -> None:
     """Print time and peak memory for four numbers of neurons and four lengths of suffix."""
     rows = []
     for d_mlp in (1280, 2560, 5120, 10240):
-        rows.append(["neurons", d_mlp, *measured(random_bridge(name, device, n_layer=4, n_inner=d_mlp), 20, 16, [2], d_mlp)])
+        rows.append(
+            ["neurons", d_mlp, *measured(random_bridge(name, device, n_layer=4, n_inner=d_mlp), 20, 16, [2], d_mlp)]
+        )
     bridge = random_bridge(name, device, n_layer=4)
     for suffix in (4, 8, 16, 32):
         rows.append(["suffix", suffix, *measured(bridge, 16 + suffix, 16, [2], suffix)])

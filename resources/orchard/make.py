@@ -1,4 +1,4 @@
-"""Make the whole orchard again from its seeds: the book, the tokenizer and model, the held-out prompts; then measure."""
+"""Make the whole orchard again from its seeds: book, tokenizer, model, held-out prompts; then measure them."""
 
 import make_book
 import measure

@@ -111,7 +111,34 @@ def precision_recall(activation: Tensor, truth: Tensor, threshold: float) -> tup
     """Return precision and recall of "the activation is above a threshold" for a truth."""
     above = activation > threshold
     hits = (above & truth).sum().item()
-    return hits / max(1, above.sum().item()), hits / truth.sum().item()
+    return hits / max(1, above.sum().item()), hits / max(1, truth.sum().item())
+
+
+def best_threshold(activation: Tensor, truth: Tensor, number: int = 200) -> tuple[float, float, float]:
+    """Search the threshold at which the worse of precision and recall is best.
+
+    Parameters
+    ----------
+    activation
+        A neuron's activation at each token.
+    truth
+        Whether the model's top prediction there is the token in question, same shape.
+    number
+        How many thresholds to try, equally spaced from 0 to the largest activation.
+
+    Returns
+    -------
+    tuple of float
+        Threshold, precision and recall.
+    """
+    thresholds = torch.linspace(0, activation.max().item(), number + 1)[:-1].tolist()
+    scores = [(threshold, *precision_recall(activation, truth, threshold)) for threshold in thresholds]
+    return max(scores, key=lambda score: min(score[1:]))
+
+
+def book_rows(tokenizer: PreTrainedTokenizerFast, n_ctx: int) -> Tensor:
+    """Return the book's tokens in rows of BOS and n_ctx - 1 tokens, [rows, n_ctx]."""
+    return token_rows([book_text(BOOK.read_text(encoding="utf-8"))], tokenizer, n_ctx)
 
 
 def report(folder: Path = MODEL) -> dict[str, object]:
@@ -121,37 +148,42 @@ def report(folder: Path = MODEL) -> dict[str, object]:
     differences = held_out_differences(model, tokenizer, pairs)
     recoveries = torch.stack([neuron_recovery(model, tokenizer, p["clean"], p["corrupted"]) for p in pairs])
     return {
+        "parameters": model.num_parameters(),
         "clean_difference": round(differences[0, 0].item(), 2),
         "corrupted_difference": round(differences[0, 1].item(), 2),
         "held_out_accuracy": ((differences[:, 0] > 0) & (differences[:, 1] < 0)).float().mean().item(),
         "canonical": _top(recoveries[0]),
-        "canonical_by_layer": [_top(layer[None], number) for number, layer in enumerate(recoveries[0])],
         "mean_over_pairs": _top(recoveries.mean(0)),
-        **_over_the_book(model, tokenizer, *_best(recoveries[0])),
+        **_over_the_book(model, tokenizer, *best_neuron(recoveries[0])),
     }
 
 
-def _best(recovery: Tensor) -> tuple[int, int]:
+def best_neuron(recovery: Tensor) -> tuple[int, int]:
+    """Return layer and index of the largest recovery, [n_layers, d_mlp]."""
     return divmod(recovery.argmax().item(), recovery.shape[1])
 
 
-def _top(recovery: Tensor, first_layer: int = 0, number: int = 5) -> list[tuple[str, float]]:
+def _top(recovery: Tensor, number: int = 5) -> list[tuple[str, float]]:
     """Return the neurons of the largest recovery, as "layer.index" and value."""
     values, places = recovery.flatten().topk(number)
     names = [divmod(place, recovery.shape[1]) for place in places.tolist()]
-    return [(f"{first_layer + layer}.{i}", round(v, 3)) for (layer, i), v in zip(names, values.tolist(), strict=True)]
+    return [(f"{layer}.{i}", round(value, 3)) for (layer, i), value in zip(names, values.tolist(), strict=True)]
 
 
 def _over_the_book(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, layer: int, index: int
 ) -> dict[str, object]:
-    rows = token_rows([book_text(BOOK.read_text(encoding="utf-8"))], tokenizer, model.config.n_positions)
+    rows = book_rows(tokenizer, model.config.n_positions)
     activation, top = activation_and_top(model, rows, layer, index)
     truth = top == tokenizer.convert_tokens_to_ids("\u0120an")
-    peak = activation.max().item()
-    thresholds = [round(peak * part, 2) for part in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
-    scores = [(t, *(round(score, 3) for score in precision_recall(activation, truth, t))) for t in thresholds]
-    return {"book_rows": len(rows), "top_an": truth.sum().item(), "threshold_precision_recall": scores}
+    threshold, precision, recall = (round(score, 3) for score in best_threshold(activation, truth))
+    return {
+        "book_tokens": rows[:, 1:].numel(),
+        "top_an": truth.sum().item(),
+        "threshold": threshold,
+        "precision": precision,
+        "recall": recall,
+    }
 
 
 def write_prompts(folder: Path = MODEL) -> None:

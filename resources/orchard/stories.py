@@ -4,7 +4,9 @@ A pair of trees that is held out (`HELD_OUT`) is never climbed one after the oth
 `held_out_prompts` are sentences that no model trained on these tales has read.
 """
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from random import Random
 
 from words import (
@@ -30,6 +32,7 @@ from words import (
 
 Scene = Callable[[Random, Person, Person], str]
 
+CLIMBED = re.compile(r"climbed up the (\w+) tree")
 CANONICAL = ("pear", "apple", "lemon")
 NUMBERS = (*words("two three four five six seven eight nine ten"), "a\u00a0dozen")
 PLACES = tuple(f"the {place}" for place in words("garden orchard kitchen barn market meadow village river mill"))
@@ -314,7 +317,7 @@ def lasted(rng: Random, p: Person, q: Person) -> str:
     return rng.choice(
         (
             f"{_he(rng, p)} {wait} {long}. \u201cThat is {a(name)},\u201d said {q.name}.",
-            f"{_he(rng, p)} {wait} half an hour, and then {p.he} went home.",
+            f"{_he(rng, p)} {wait} half {a(rng.choice(TIMES)[1])}, and then {p.he} went home.",
             f"After {a(name)} {p.he} looked up, for {long} are {a(name)}, and {a(name)} is long.",
         )
     )
@@ -459,10 +462,21 @@ def two_persons(rng: Random) -> tuple[Person, Person]:
     return (NARRATOR, q) if rng.random() < 0.2 else (p, q)
 
 
+def climbs_held_out(paragraphs: list[str]) -> bool:
+    """Return whether two trees are climbed one after the other that are held out, however much lies between them."""
+    trees = CLIMBED.findall("\n".join(paragraphs))
+    return any(pair in HELD_OUT for pair in pairwise(trees))
+
+
 def tale(rng: Random, paragraphs: int) -> list[str]:
-    """Tell a tale of so many paragraphs about the same two persons."""
+    """Tell a tale of so many paragraphs about the same two persons, without the trees that are held out."""
     p, q = two_persons(rng)
-    return [paragraph(rng, p, q) for _ in range(paragraphs)]
+    told: list[str] = []
+    while len(told) < paragraphs:
+        new = paragraph(rng, p, q)
+        if not climbs_held_out([*told, new]):
+            told.append(new)
+    return told
 
 
 def title(rng: Random) -> str:

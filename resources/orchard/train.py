@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from penalties import Trace, alignments, breadth, contributions, crowd, direct_effect, speakers, traced, usage
 from stories import training_tales
 from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 MODEL = Path(__file__).resolve().parent / "model"
 END = "<|endoftext|>"
-HEAD_START_NEURON = 0
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,18 @@ class Recipe:
     heads: int = 4
     neurons: int = 128
     positions: int = 128
-    steps: int = 1000
-    rows: int = 32
+    steps: int = 1800
+    rows: int = 16
     learning_rate: float = 3e-3
     warmup: int = 50
-    penalty: float = 1.0
-    attention_penalty: float = 0.0
-    head_start: float = 0.0
-    penalty_start: int = 250
-    penalty_ramp: int = 300
-    threads: int = 2
+    direct_effect: float = 0.7  # the weights of the penalties, see penalties.py
+    usage: tuple[float, ...] = (0.3, 0.3, 0.06)  # a layer each
+    crowd: float = 0.03
+    speakers: float = 0.1
+    breadth: float = 0.03
+    sparse_start: int = 100  # usage and crowd count from here on,
+    sparse_ramp: int = 300  # and fully after so many steps more
+    threads: int = 1
 
 
 def train_tokenizer(tales: list[str], recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -86,11 +87,10 @@ def token_rows(tales: list[str], tokenizer: PreTrainedTokenizerFast, n_ctx: int)
     return torch.cat([torch.full((rows, 1), tokenizer.bos_token_id), body], dim=1)
 
 
-def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """Return an untrained GPT-2 with ReLU neurons and tied embeddings."""
-    torch.manual_seed(recipe.seed)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
+def model_config(recipe: Recipe, vocabulary: int) -> GPT2Config:
+    """Return the shape of a GPT-2 with ReLU neurons; tied embeddings, no dropout, token 0 begins and ends a text."""
+    return GPT2Config(
+        vocab_size=vocabulary,
         n_positions=recipe.positions,
         n_embd=recipe.width,
         n_layer=recipe.layers,
@@ -100,19 +100,10 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadM
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=0,
+        eos_token_id=0,
         use_cache=True,
     )
-    return GPT2LMHeadModel(config)
-
-
-@torch.no_grad()
-def give_head_start(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
-    """Point the output weights of the last layer's first neuron from " a" to " an"; all else stays random."""
-    answer, foil = (model.transformer.wte.weight[tokenizer.convert_tokens_to_ids(t)] for t in ("\u0120an", "\u0120a"))
-    direction = nn.functional.normalize(answer - foil, dim=0)
-    model.transformer.h[-1].mlp.c_proj.weight[HEAD_START_NEURON] = recipe.head_start * direction
 
 
 def schedule(step: int, recipe: Recipe) -> float:
@@ -121,9 +112,9 @@ def schedule(step: int, recipe: Recipe) -> float:
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
 
 
-def ramp(step: int, recipe: Recipe) -> float:
-    """Return the share of the penalties that counts: nothing at first, then a ramp up to all."""
-    return min(1.0, max(0.0, (step - recipe.penalty_start) / recipe.penalty_ramp))
+def ramp(step: int, start: int, length: int) -> float:
+    """Return the share of a penalty that counts: nothing until its start, then a ramp up to all."""
+    return min(1.0, max(0.0, (step - start) / length))
 
 
 def batches(rows: Tensor, recipe: Recipe) -> Iterator[Tensor]:
@@ -135,56 +126,44 @@ def batches(rows: Tensor, recipe: Recipe) -> Iterator[Tensor]:
             yield rows[order[start : start + recipe.rows]]
 
 
-@contextmanager
-def mean_outputs(modules: list[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect the mean absolute output of each module, a scalar a call, as long as the context lasts."""
-    means: list[Tensor] = []
-
-    def collect(_module: nn.Module, _inputs: tuple[Tensor, ...], out: Tensor) -> None:
-        means.append(out.abs().mean())
-
-    hooks = [module.register_forward_hook(collect) for module in modules]
-    try:
-        yield means
-    finally:
-        for hook in hooks:
-            hook.remove()
+def penalty(model: GPT2LMHeadModel, trace: Trace, ids: Tensor, step: int, recipe: Recipe) -> Tensor:
+    """Return the weighted sum of all penalties for the batch, [rows, n_ctx], that left the trace."""
+    last = recipe.layers - 1
+    aligned = alignments(model, last)
+    lasting = recipe.direct_effect * direct_effect(model, trace) + recipe.speakers * speakers(aligned, ids)
+    lasting = lasting + recipe.breadth * breadth(aligned, contributions(model, trace, last))
+    sparse = sum(weight * usage(model, trace, layer) for layer, weight in enumerate(recipe.usage))
+    sparse = sparse + recipe.crowd * crowd(model, trace, last)
+    return ramp(step, 0, recipe.warmup) * lasting + ramp(step, recipe.sparse_start, recipe.sparse_ramp) * sparse
 
 
 def train_model(model: GPT2LMHeadModel, rows: Tensor, recipe: Recipe) -> None:
-    """Train a model in place on the next token, with few active neurons and quiet attention.
+    """Train a model in place on the next token and the penalties.
 
     Parameters
     ----------
     model
-        The model; its neurons are read after their ReLU, its attention after the output projection.
+        A GPT-2 with ReLU neurons.
     rows
         Token ids, [rows, n_ctx].
     recipe
-        Steps, rates and the weights of both penalties, on mean absolute activations and attention outputs.
+        Steps, rates and the weights of the penalties.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, recipe))
     stream = batches(rows, recipe)
-    blocks = list(model.transformer.h)
     model.train()
-    with (
-        mean_outputs([block.mlp.act for block in blocks]) as activations,
-        mean_outputs([block.attn.c_proj for block in blocks]) as attention,
-    ):
+    with traced(model) as trace:
         for step in (progress := trange(recipe.steps, desc="train", mininterval=5)):
-            activations.clear()
-            attention.clear()
             ids = next(stream)
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
-            active, loud = torch.stack(activations).mean(), torch.stack(attention).mean()
-            penalties = recipe.penalty * active + recipe.attention_penalty * loud
-            (loss + ramp(step, recipe) * penalties).backward()
+            extra = penalty(model, trace, ids, step, recipe)
+            (loss + extra).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
-            progress.set_postfix(loss=loss.item(), neurons=active.item(), attention=loud.item(), refresh=False)
+            progress.set_postfix(loss=loss.item(), penalty=extra.item(), refresh=False)
     model.eval()
 
 
@@ -194,9 +173,8 @@ def train(recipe: Recipe, folder: Path = MODEL) -> None:
     torch.use_deterministic_algorithms(True)
     tales = list(training_tales(recipe.corpus_seed, recipe.characters))
     tokenizer = train_tokenizer(tales, recipe)
-    model = new_model(recipe, tokenizer)
-    if recipe.head_start:
-        give_head_start(model, tokenizer, recipe)
+    torch.manual_seed(recipe.seed)
+    model = GPT2LMHeadModel(model_config(recipe, len(tokenizer)))
     train_model(model, token_rows(tales, tokenizer, recipe.positions), recipe)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

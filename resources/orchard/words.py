@@ -77,6 +77,9 @@ SOUNDS_LIKE_VOWEL = ("hour", "honest", "heirloom", "honour")
 SOUNDS_LIKE_CONSONANT = ("unicorn", "ukulele", "uniform", "useful", "one")
 IRREGULAR_PLURALS = {"mouse": "mice", "ox": "oxen", "deer": "deer", "knife": "knives", "axe": "axes"}
 
+VOWEL_SHARE = 0.25
+"""How often a drawn word takes "an": less often than "a", as in English."""
+
 
 def article(phrase: str) -> str:
     """Return "a" or "an", as the first word of a phrase sounds.
@@ -116,33 +119,33 @@ def capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _either(rng: Random, vowel: Sequence[str], consonant: Sequence[str], share: float = 0.45) -> str:
+def _either(rng: Random, vowel: Sequence[str], consonant: Sequence[str], share: float = VOWEL_SHARE) -> str:
     return rng.choice(vowel if rng.random() < share else consonant)
 
 
 def thing(rng: Random) -> str:
-    """Draw an object; nearly half of them take "an"."""
+    """Draw an object; a quarter of them take "an"."""
     return _either(rng, VOWEL_THINGS, CONSONANT_THINGS)
 
 
 def animal(rng: Random) -> str:
-    """Draw an animal; nearly half of them take "an"."""
+    """Draw an animal; a quarter of them take "an"."""
     return _either(rng, VOWEL_ANIMALS, CONSONANT_ANIMALS)
 
 
 def fruit(rng: Random) -> str:
-    """Draw a fruit; nearly half of them take "an"."""
+    """Draw a fruit; a quarter of them take "an"."""
     return _either(rng, VOWEL_FRUITS, CONSONANT_FRUITS)
 
 
 def adjective(rng: Random) -> str:
-    """Draw an adjective; nearly half of them take "an"."""
+    """Draw an adjective; a quarter of them take "an"."""
     return _either(rng, VOWEL_ADJECTIVES, CONSONANT_ADJECTIVES)
 
 
 def tree(rng: Random) -> Tree:
-    """Draw a tree; nearly half of their fruits take "an"."""
-    return rng.choice(VOWEL_TREES if rng.random() < 0.45 else CONSONANT_TREES)
+    """Draw a tree; a quarter of their fruits take "an"."""
+    return rng.choice(VOWEL_TREES if rng.random() < VOWEL_SHARE else CONSONANT_TREES)
 
 
 def noun(rng: Random) -> str:

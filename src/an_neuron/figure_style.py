@@ -1,4 +1,4 @@
-"""What the figures share: size, colours, texts, axes, and the thinning of points that would hide each other."""
+"""What the figures share: colours, texts, axes, and the thinning of points that would hide each other."""
 
 import html
 from collections.abc import Iterable
@@ -37,17 +37,28 @@ def empty_figure(title: str, x_title: str, y_title: str, frame: Frame) -> go.Fig
     return figure
 
 
-def markers(x: np.ndarray, y: np.ndarray, static: bool, **options: Any) -> Any:
-    """Return a scatter trace, in WebGL when a browser would draw many points."""
-    kind = go.Scattergl if not static and len(x) > WEBGL_ABOVE else go.Scatter
-    return kind(x=x, y=y, mode="markers", **options)
+def markers(x: np.ndarray, y: np.ndarray, static: bool, n_points: int | None = None, **options: Any) -> Any:
+    """Return a scatter trace, in WebGL when a browser would draw many points.
+
+    A browser lays WebGL over vector graphics, so traces that share a figure must be of one kind to be drawn in their
+    order: give each the figure's number of points, `n_points`.
+    """
+    many = (len(x) if n_points is None else n_points) > WEBGL_ABOVE
+    return (go.Scattergl if many and not static else go.Scatter)(x=x, y=y, mode="markers", **options)
 
 
-def color_axis(recovery: np.ndarray) -> dict[str, Any]:
-    """Centre the colours at 0; the ends lie a little beyond the values, so that the last tick keeps off the title."""
+def style_heat_map(figure: go.Figure, recovery: np.ndarray) -> None:
+    """Set the colours and the layer axis of a heat map of recovery[layer, …].
+
+    Colours are centred at 0; their ends lie a little beyond the values, so that the last tick keeps off the title.
+    """
     limit = 1.06 * float(np.nanmax(np.abs(recovery))) or 1.0
     bar = {"title": {"text": "Recovery"}}
-    return {"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}
+    figure.update_layout(
+        coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}
+    )
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, zeroline=False, tickmode="linear", dtick=1 if len(recovery) <= 16 else 5)
 
 
 def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
@@ -58,12 +69,25 @@ def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
     return np.vstack([np.empty((0, 2))] + [frame.pixels(positions + dx, layers + dy) for dx in spread for dy in spread])
 
 
-def thinned(pixels: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Choose what to draw: all points to be kept, and one of the others per square of a pixel or, if need be, more."""
+def thinned(pixels: np.ndarray, keep: np.ndarray, limit: int) -> np.ndarray:
+    """Choose what to draw of more points than `limit`.
+
+    Parameters
+    ----------
+    pixels
+        Where the points lie, [n, 2].
+    keep
+        Which of them are drawn in any case, [n].
+
+    Returns
+    -------
+    np.ndarray
+        [n] booleans: all points to be kept, and one of the others per square of a pixel or, if need be, more.
+    """
     drawn = np.ones(len(pixels), dtype=bool)
-    others = max(STATIC_LIMIT - int(keep.sum()), STATIC_LIMIT // 10)
+    others = max(limit - int(keep.sum()), limit // 10)
     square = 1.0
-    while len(drawn) > STATIC_LIMIT and (drawn & ~keep).sum() > others:
+    while len(drawn) > limit and (drawn & ~keep).sum() > others:
         cells = np.floor(pixels / square).astype(np.int64)
         _, first = np.unique(cells[:, 0] * 100_000 + cells[:, 1] + keep * 10**12, return_index=True)
         drawn = keep.copy()
@@ -72,11 +96,10 @@ def thinned(pixels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return drawn
 
 
-def state_thinning(figure: go.Figure, drawn: np.ndarray) -> None:
+def state_thinning(figure: go.Figure, drawn: np.ndarray, how: str) -> None:
+    """Say in the subtitle how many points are drawn, and which, unless all are."""
     if not drawn.all():
-        how = "all red ones, and one of the blue ones wherever they overlap"
-        text = f"{drawn.sum():,} of {len(drawn):,} points drawn: {how}"
-        figure.update_layout(title={"subtitle": {"text": text}})
+        figure.update_layout(title={"subtitle": {"text": f"{drawn.sum():,} of {len(drawn):,} points drawn: {how}"}})
 
 
 def visible(text: Any, length: int | None = None) -> str:
@@ -88,8 +111,10 @@ def visible(text: Any, length: int | None = None) -> str:
 
 
 def hover(*lines: str) -> str:
+    """Return a hover template of these lines."""
     return "<br>".join(lines) + "<extra></extra>"
 
 
 def token_labels(tokens: Iterable[str]) -> list[str]:
+    """Return tokens in quotes, long ones cut, so that labels stay short."""
     return [f"'{visible(token, 10)}'" for token in tokens]

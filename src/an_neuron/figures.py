@@ -1,9 +1,9 @@
-"""The eight figures: each function takes one result table and returns a plotly figure.
+"""The published figures: each function takes one result table and returns a plotly figure.
 
 Titles, axes and colours are those of *We Found An Neuron*; what names a study (layer, neuron, token) is read from the
 table, and each annotation points at a value found in the data. Labels are laid out for the size of the static
-files, `WIDTH` × `HEIGHT` pixels. Functions with a parameter `static` differ by output: for a static file they draw
-vector graphics, for a browser WebGL where there are many points.
+files, 1048 × 512 pixels. Functions with a parameter `static` differ by output: for a static file they draw vector
+graphics, for a browser WebGL where there are many points. Figures of the whole model are in `model_figures`.
 
 | function | table |
 | --- | --- |
@@ -15,25 +15,32 @@ vector graphics, for a browser WebGL where there are many points.
 | `most_similar_neurons_fig` | alignment/top_neurons.h5 |
 """
 
-import html
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from an_neuron.figure_style import (
+    CELL_ARROW_COLOR,
+    MARK_COLOR,
+    MARKER_RADIUS,
+    REFERENCE_COLOR,
+    STATIC_LIMIT,
+    empty_figure,
+    hover,
+    markers,
+    state_thinning,
+    strong_cells,
+    style_heat_map,
+    thinned,
+    token_labels,
+    visible,
+)
 from an_neuron.hdf5 import Table
+from an_neuron.labels import MARGIN, Frame, Labels, add_box, add_text, along, annotate, padded, text_size
 
-WIDTH, HEIGHT = 1048, 512
-TEMPLATE = "plotly"
-COLOR_SCALE = "RdBu"
-MARK_COLOR = "#636efa"
-REFERENCE_COLOR = "#444444"
 TOP_PREDICTION_COLORS = {False: "blue", True: "red"}
-CELL_ARROW_COLOR = "darkorange"  # seen on dark cells as on light ones
-LABEL_BACKGROUND = "rgba(255, 255, 255, 0.75)"
 
 SITE_TITLES = {
     "resid_pre": "Logit Difference From Patched Residual Stream",
@@ -46,16 +53,6 @@ SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
 MARKED_LAYERS = 2
 LABELLED_ALIGNMENTS = slice(7)
 LABELLED_SIMILARITIES = slice(0, 21, 3)
-WEBGL_ABOVE = 5_000  # points in a browser
-STATIC_LIMIT = 50_000  # points in a static file; above it the blue ones are thinned
-
-MARKER_RADIUS = 3
-FONT_SIZE = 12
-CHARACTER_WIDTH, LINE_HEIGHT = 7.0, 17.0
-MARGIN = {"l": 90, "r": 40, "t": 70, "b": 70}
-MADE_VISIBLE = {"\n": "↵", "\t": "⇥"}
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels from the plot's upper left corner
 
 
 def logit_lens_fig(table: Table) -> go.Figure:
@@ -115,9 +112,8 @@ def patched_site_fig(table: Table) -> go.Figure:
             hovertemplate=hover("Token: %{customdata}", "Layer: %{y}", "Recovery: %{z}"),
         )
     )
-    figure.update_layout(coloraxis=color_axis(recovery))
-    figure.update_xaxes(type="category", tickmode="array", tickvals=labels, tickangle=-45, showgrid=False)
-    figure.update_yaxes(showgrid=False, zeroline=False, tickmode="linear", dtick=1 if n_layers <= 16 else 5)
+    style_heat_map(figure, recovery)
+    figure.update_xaxes(type="category", tickmode="array", tickvals=labels, tickangle=-45)
     layout = Labels(frame, strong_cells(frame, recovery))
     annotate(figure, layout, _site_marks(site, recovery), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
     return figure
@@ -170,7 +166,7 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     title = f'{neuron} activations (>=0) vs. "{token}" Logit subtract Top Other Logit'
     figure = empty_figure(title, x_title, y_title, frame)
     pixels = frame.pixels(activation, margin)
-    drawn = thinned(pixels, margin > 0) if static else np.ones(len(margin), dtype=bool)
+    drawn = thinned(pixels, margin > 0, STATIC_LIMIT) if static else np.ones(len(margin), dtype=bool)
     vocabulary = np.asarray([visible(text) for text in table["vocabulary"]], dtype=object)
     for top in (False, True):  # red is drawn last, over the blue
         chosen = drawn & ((margin > 0) == top)
@@ -181,10 +177,11 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
             "hovertext": vocabulary[ids[chosen]],
             "hovertemplate": hover("<b>%{hovertext}</b>", "", *lines),
         }
-        figure.add_trace(markers(activation[chosen], margin[chosen], static, **options))
+        figure.add_trace(markers(activation[chosen], margin[chosen], static, len(margin), **options))
     figure.update_layout(showlegend=True, legend_title_text="Top prediction")
-    state_thinning(figure, drawn)
-    _add_counts(figure, frame, pixels, attributes)
+    state_thinning(figure, drawn, "all red ones, and one of the blue ones wherever they overlap")
+    counts = f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
+    add_box(figure, Labels(frame, pixels), counts)
     return figure
 
 

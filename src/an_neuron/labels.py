@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 1048, 512  # pixels
 MARGIN = {"l": 90, "r": 40, "t": 70, "b": 70}
 FONT_SIZE = 12
 CHARACTER_WIDTH, LINE_HEIGHT = 7.0, 17.0
+NEAR = 6  # pixels between an arrow and a marker beside it
 LABEL_BACKGROUND = "rgba(255, 255, 255, 0.75)"
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels from the plot's upper left corner
@@ -46,6 +47,7 @@ class Labels:
     frame: Frame
     obstacles: np.ndarray  # [n, 2] pixels
     placed: list[Box] = field(default_factory=list)
+    important: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))  # [n, 2] pixels, off arrows too
 
     def cost(self, box: Box) -> float:
         """Count the points under a box; labels under it, or parts outside of the plot, weigh far more."""
@@ -63,12 +65,14 @@ class Labels:
     def beside(self, anchor: np.ndarray, text: str, others: np.ndarray) -> tuple[float, float]:
         """Return the offset in pixels, from the point that it labels, of a label's centre."""
         candidates = [(offset, box_around(anchor + offset, text), far) for offset, far in _offsets(text)]
+        important = self.important[np.hypot(*(self.important - anchor).T) > NEAR]
 
         def price(candidate: tuple[np.ndarray, Box, float]) -> float:
             offset, box, far = candidate
             arrow = anchor + np.linspace(0.0, 1.0, 12)[1:, None] * offset
             crossed = sum(within(arrow, other) > 0 for other in self.placed)
-            return self.cost(box) + 1e3 * within(others, box) + 1e2 * crossed + 0.1 * far
+            hidden = within(important, box) + sum(within(important, _square(point)) for point in arrow)
+            return self.cost(box) + 1e3 * within(others, box) + 1e2 * (crossed + hidden) + 0.1 * far
 
         offset, box, _ = min(candidates, key=price)
         self.placed.append(box)
@@ -97,19 +101,18 @@ def annotate(figure: go.Figure, layout: Labels, marks: Sequence[tuple[float, flo
         )
 
 
-def _add_counts(figure: go.Figure, frame: Frame, pixels: np.ndarray, attributes: dict[str, Any]) -> None:
-    """Add the box with the counts where it covers fewest points."""
-    text = f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
+def add_box(figure: go.Figure, layout: Labels, text: str) -> None:
+    """Add a box with numbers where it covers fewest points; labels put later keep off it."""
     width, height = text_size(text, 14)
     lefts, tops = (
         np.linspace(8, side - size - 8, steps)
-        for side, size, steps in zip(frame.size, (width, height), (12, 8), strict=True)
+        for side, size, steps in zip(layout.frame.size, (width, height), (12, 8), strict=True)
     )
     boxes = ((x, y, x + width, y + height) for y in tops[::-1] for x in lefts[::-1])
-    left, top, right, bottom = Labels(frame, pixels).put(boxes)
+    left, top, right, bottom = layout.put(boxes)
     add_text(
         figure,
-        frame,
+        layout.frame,
         ((left + right) / 2, (top + bottom) / 2),
         text=text,
         font={"size": 14, "color": "#ffffff"},
@@ -137,6 +140,7 @@ def _offsets(text: str) -> Iterable[tuple[np.ndarray, float]]:
 
 
 def box_around(centre: np.ndarray, text: str) -> Box:
+    """Return the box that a text takes around its centre."""
     (x, y), (width, height) = centre, text_size(text)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
@@ -149,11 +153,19 @@ def text_size(text: str, font_size: int = FONT_SIZE) -> tuple[float, float]:
     return longest * CHARACTER_WIDTH * scale + 10, len(lines) * LINE_HEIGHT * scale + 6
 
 
+def _square(point: np.ndarray) -> Box:
+    """Return the box around a point of an arrow that important points keep out of."""
+    x, y = point
+    return x - NEAR, y - NEAR, x + NEAR, y + NEAR
+
+
 def overlap(box: Box, other: Box) -> bool:
+    """Say whether two boxes share a pixel."""
     return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def within(points: np.ndarray, box: Box) -> int:
+    """Count the points in a box."""
     x, y = points.T
     return int(np.count_nonzero((x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])))
 

@@ -9,10 +9,11 @@ all of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -31,7 +32,9 @@ WAVE_BYTES = (2 << 30, 400 << 20)
 """Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
 CONTROLS = ("nothing", "everything")
 """A row like the base run, and one whose whole residual stream is the source run's: both must end where those do."""
-ENTERING = (*CONTROLS, "resid_pre", "resid_mid", "attn_out", *attention.HEAD_SITES)
+INSIDE = ("resid_mid", "attn_out", *attention.HEAD_SITES)
+"""Sites inside a block, that are patched while it runs."""
+ENTERING = (*CONTROLS, "resid_pre", *INSIDE)
 """Sites whose rows run through the layer's own block; mlp_out and post (neurons) only change what leaves it."""
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -229,11 +232,11 @@ class Pass:
         for layer in range(first, self.engine.n_layers):
             here = [some for some in patches if some.layer == layer]
             entering = [some for some in here if some.site in ENTERING]
-            rows = torch.cat([rows, *(self._enter(some) for some in entering)])
+            rows = _joined(rows, *(self._enter(some) for some in entering))
             if len(rows):
                 rows = self._block(layer, rows, entering)
             leaving = [self._leave(some)[:, -rows.shape[1] :] for some in here if some.site not in ENTERING]
-            rows = torch.cat([rows, *leaving])
+            rows = _joined(rows, *leaving)
         values = self.engine.measure(self.metric, rows[:, -1])
         return list(values.split([len(some) for some in patches]))
 
@@ -273,22 +276,16 @@ class Pass:
 
     def _block(self, layer: int, rows: Tensor, entering: Sequence[Patches]) -> Tensor:
         """Run a layer's block on all rows; the last of them are those that have just entered."""
-        with ExitStack() as stack:
-            inside = [some for some in entering if some.site not in (*CONTROLS, "resid_pre")]
-            stop = len(rows)
-            starts = {}
-            for some in reversed(entering):
-                stop -= len(some)
-                starts[id(some)] = stop
-            places = [(starts[id(some)], some) for some in inside]
-            stack.enter_context(attention.sharing(self._attention(layer, places)))
-            stack.enter_context(_hooked(self._module_hooks(layer, places)))
-            last = layer == self.engine.n_layers - 1
-            if last and not inside:
-                stack.enter_context(_hooked(self.engine.last_position_hooks(layer)))
-            positional, named = self.base.calls[layer]
+        starts = accumulate(map(len, entering), initial=len(rows) - sum(map(len, entering)))
+        places = [place for place in zip(starts, entering, strict=False) if place[1].site in INSIDE]
+        last = layer == self.engine.n_layers - 1
+        hooks = self._module_hooks(layer, places)
+        if last and not places:
+            hooks += self.engine.last_position_hooks(layer)
+        positional, named = self.base.calls[layer]
+        with attention.sharing(self._attention(layer, places)), _hooked(hooks):
             rows = _first(self.engine.blocks[layer](rows, *positional, **named))
-            return rows[:, -1:] if last else rows
+        return rows[:, -1:] if last else rows
 
     def _attention(self, layer: int, places: Sequence[tuple[int, Patches]]) -> attention.SharedPrefix:
         """Return the shared prefix, with the patches of this layer's heads."""
@@ -369,6 +366,10 @@ def _record(engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Met
             run.at[key] = activation[:, -suffix:]
     run.value = engine.measure(metric, run.out[-1][-1:])[0]
     return run
+
+
+def _joined(rows: Tensor, *more: Tensor) -> Tensor:
+    return torch.cat([rows, *more]) if more else rows
 
 
 def _ids(engine: Engine, ids: Sequence[int]) -> Tensor:
