@@ -38,7 +38,7 @@ def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gp
         ((abs(float(sweeps.recovery[layer, neuron])), layer, neuron) for layer in range(2) for neuron in range(24)),
         key=lambda place: -place[0],
     )
-    assert list(zip(top.layer, top.neuron, strict=True)) == [place[1:] for place in flat]
+    assert list(zip(top.layer, top.neuron, strict=True)) == [place[1:] for place in flat[:10]]
     assert top.recovery[0] == pytest.approx(float(sweeps.recovery[flat[0][1], flat[0][2]]))
     written = model.blocks[top.layer[0]].mlp.W_out[top.neuron[0]] @ model.W_U
     assert top.tokens[0] == [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)[:5]]

@@ -17,7 +17,8 @@ from an_neuron.hdf5 import Dataset, Table
 from an_neuron.model_folder import Tokenizer
 from an_neuron.patching import Sweep
 
-N_TOP = 200
+N_TOP, N_LEAST, SHARE = 200, 10, 0.01
+"""The top list is the hundredth part of all neurons, but at least 10 and at most 200; silent ones are not in it."""
 N_TOKENS = 5
 N_RANKED = 100
 RECOVERY = "0 = patch did nothing, 1 = clean restored"
@@ -71,7 +72,9 @@ def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: Sweeps) 
         The sweeps of some layers.
     """
     d_mlp = sweeps.recovery.shape[1]
-    order = sweeps.recovery.abs().flatten().argsort(descending=True, stable=True)[:N_TOP].tolist()
+    sizes = sweeps.recovery.abs().flatten()
+    number = min(N_TOP, max(N_LEAST, round(SHARE * len(sizes))))
+    order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > 0]
     places = [(sweeps.layers[place // d_mlp], place % d_mlp) for place in order]
     best = [
         (model.blocks[layer].mlp.W_out[neuron] @ model.W_U).topk(N_TOKENS).indices.tolist() for layer, neuron in places
