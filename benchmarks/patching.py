@@ -14,19 +14,19 @@ from functools import partial
 
 import pandas as pd
 import torch
+from shapes import prompt_pair, random_bridge
 from torch import Tensor, nn
 from transformer_lens import patching as transformer_lens_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron import attention
 from an_neuron.patching import Engine, LogitDifference, patch_neurons, patch_sites
 from an_neuron.plain import plain_model
 from an_neuron.prompts import Pair
-from shapes import prompt_pair, random_bridge
+from an_neuron.wavefront import first_difference
 
 ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)
-BATCHES = (8, 16, 32, 64, 128)
+BATCHES = (8, 32, 64)
 SITES = ("resid_pre", "attn_out", "mlp_out")
 
 
@@ -64,7 +64,7 @@ class Operations:
         cfg = bridge.cfg
         self.n_layers, self.d_model, self.d_mlp = cfg.n_layers, cfg.d_model, cfg.d_mlp
         self.length = len(pair.clean)
-        self.suffix = self.length - next(i for i, ids in enumerate(zip(pair.clean, pair.corrupted)) if ids[0] != ids[1])
+        self.suffix = self.length - first_difference(pair.clean, pair.corrupted)
 
     def block(self, queries: int, keys: int) -> int:
         """Return the operations of a block for one row: keys and values of `keys` positions, all else of `queries`."""
@@ -262,9 +262,8 @@ def whole_model(bridge: TransformerBridge, engine: Engine, pair: Pair, whole: bo
     spent = {layer: seconds(lambda layer=layer: patch_neurons(engine, [pair], METRIC, [layer]), 1) for layer in sampled}
     per_operation = sum(spent.values()) / sum(operations.neurons(layer) for layer in sampled)
     total = per_operation * sum(operations.neurons(layer) for layer in layers)
-    print(
-        f"Whole model, {len(layers) * bridge.cfg.d_mlp:,} neurons, by the operations, from layers {spent}: {total:.0f} s\n"
-    )
+    number = len(layers) * bridge.cfg.d_mlp
+    print(f"Whole model, {number:,} neurons, by the operations, from layers {sampled}: {total:.0f} s\n")
 
 
 def growth(name: str, device: str) -> None:

@@ -1,12 +1,14 @@
 """Models of random weights with the shapes of real ones, and prompts that differ at one position."""
 
+from pathlib import Path
+
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from an_neuron.prompts import Pair
 
+ORCHARD = Path(__file__).resolve().parents[1] / "resources" / "orchard" / "model"
 SHAPES = {
     "gpt2-large": {"n_embd": 1280, "n_layer": 36, "n_head": 20},
     "gpt2-small": {"n_embd": 768, "n_layer": 12, "n_head": 12},
@@ -19,9 +21,7 @@ def random_bridge(name: str, device: str = "cpu", **other: int) -> TransformerBr
     torch.manual_seed(0)
     config = GPT2Config(**{**SHAPES[name], **other})
     model = GPT2LMHeadModel(config).to(device).eval()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_tokenizer(), bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    )
+    tokenizer = AutoTokenizer.from_pretrained(ORCHARD, local_files_only=True)  # a bridge wants one; ids are used here
     return TransformerBridge.boot_transformers("gpt2", hf_model=model, tokenizer=tokenizer, device=device)
 
 
@@ -32,10 +32,3 @@ def prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> Pair:
     corrupted = list(clean)
     corrupted[differing] = d_vocab - 1
     return Pair(clean, corrupted)
-
-
-def _tokenizer() -> Tokenizer:
-    """Return a tokenizer that only stands in: the benchmarks use token ids."""
-    tokenizer = Tokenizer(models.WordLevel({"<|endoftext|>": 0}, unk_token="<|endoftext|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return tokenizer

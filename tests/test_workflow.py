@@ -38,7 +38,6 @@ class Project:
 
     def jobs(self, *arguments):
         """Return the rules that a dry run would run, and how often."""
-        ran = self.snakemake("--dry-run", "--quiet", "rules", *arguments)
         ran = self.snakemake("--dry-run", *arguments)
         assert ran.returncode == 0, ran.stderr
         lines = (ran.stdout + ran.stderr).splitlines()
@@ -73,7 +72,7 @@ def png_size(path):
     return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
 
 
-def test_all_eight_figures_are_there_in_three_formats(results):
+def test_the_notebooks_eight_figures_and_five_more_are_there_in_three_formats(results):
     neuron = json.loads((results / "neuron.json").read_text())
     studied = f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
     names = {
@@ -86,8 +85,9 @@ def test_all_eight_figures_are_there_in_three_formats(results):
         f"{studied}_neuron_dot_vocab_fig",
         "most_similar_neurons_fig",
     }
+    further = {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
     for suffix in ("png", "svg", "html"):
-        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names
+        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names | further
     assert {png_size(path) for path in (results / "figures" / "png").iterdir()} == {PNG_SIZE}
 
 
@@ -145,8 +145,8 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
         page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
-    assert len([name for name in names if name.endswith("_fig.png")]) == 8
-    assert len([name for name in names if name.endswith("_fig.html")]) == 8
+    assert len([name for name in names if name.endswith("_fig.png")]) == 13
+    assert len([name for name in names if name.endswith("_fig.html")]) == 13
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
@@ -171,7 +171,10 @@ def test_published_study_is_planned_whole(project):
     assert jobs["patch_sites"] == 3
     assert jobs["patch_neurons"] == 1
     assert jobs["compare_published"] == 1
-    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 8
+    assert jobs["patch_heads"] == 3
+    assert (
+        sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 11
+    )  # those of all layers come later
 
 
 def test_mistakes_are_said_before_anything_runs(project):
@@ -216,6 +219,7 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
                 "answer": " an",
                 "foil": " a",
                 "neuron": {"layer": 1, "index": 5},
+                "layers": [1],
                 "corpus": {"file": "mine.html", "n_ctx": 64},
             }
         },
