@@ -91,33 +91,36 @@ def shared_prefix_attention(
     prefix, layer = _active or SharedPrefix(), int(module.layer_idx)  # type: ignore[arg-type]
     change = prefix.change or (lambda _layer, _site, activation: activation)
     query, key, value = (change(layer, site, part) for site, part in (("q", query), ("k", key), ("v", value)))
-    d_head, groups = query.shape[-1], query.shape[1] // key.shape[1]
-    scores = query.unflatten(1, (-1, groups)) @ key.unsqueeze(2).mT  # [row, kv_head, group, pos, own]
+    d_head, n_own = query.shape[-1], key.shape[2]
+    heads = query.unflatten(1, (key.shape[1], -1))  # [row, kv_head, group, pos, d_head]
+    scores = heads @ key.unsqueeze(2).mT
     shared = prefix.keys.get(layer)
     if shared is not None:
-        scores = torch.cat([_with_all_rows(query, shared.mT), scores], dim=-1)
+        scores = torch.cat([_with_all_rows(heads, shared.mT), scores], dim=-1)
     scores = scores.flatten(1, 2) * (d_head**-0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
         scores = scores + attention_mask
     pattern = change(layer, "pattern", scores.softmax(-1))
-    n_prefix = pattern.shape[-1] - key.shape[2]
-    z = (pattern[..., n_prefix:].unflatten(1, (-1, groups)) @ value.unsqueeze(2)).flatten(1, 2)
+    weights = pattern.unflatten(1, (key.shape[1], -1))
+    n_shared = pattern.shape[-1] - n_own
+    z = weights[..., n_shared:] @ value.unsqueeze(2)
     if shared is not None:
-        z = z + _with_all_rows(pattern[..., :n_prefix], prefix.values[layer]).flatten(1, 2)
-    return change(layer, "z", z).transpose(1, 2).contiguous(), None
+        z = z + _with_all_rows(weights[..., :n_shared], prefix.values[layer])
+    return change(layer, "z", z.flatten(1, 2)).transpose(1, 2).contiguous(), None
 
 
 def _with_all_rows(left: Tensor, shared: Tensor) -> Tensor:
-    """Multiply [row, head, pos, m] with one matrix for each key head, [kv_head, m, n], in one product of all rows.
+    """Multiply [row, kv_head, group, pos, m] with one matrix a key head, [kv_head, m, n], in one product of all rows.
 
-    Returns [row, kv_head, group, pos, n].
+    Returns [row, kv_head, group, pos, n]. Without groups no row's part is moved in memory, only the strides say where
+    it is.
     """
-    rows, heads, pos, m = left.shape
-    kv_heads, _, n = shared.shape
-    by_head = left.unflatten(1, (kv_heads, -1)).transpose(0, 1).reshape(kv_heads, -1, m)
-    return (by_head @ shared).view(kv_heads, rows, heads // kv_heads, pos, n).transpose(0, 1)
+    rows, kv_heads, groups, pos, m = left.shape
+    by_head = left.permute(1, 0, 3, 2, 4).reshape(kv_heads, -1, m)  # [kv_head, row·pos·group, m]
+    product = torch.bmm(by_head, shared).view(kv_heads, rows, pos, groups, -1)
+    return product.permute(1, 0, 3, 2, 4)
 
 
 AttentionInterface.register(NAME, shared_prefix_attention)
