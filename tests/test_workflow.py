@@ -1,13 +1,17 @@
 """The workflow for real: the embedded study is built once in a folder of its own, then looked at and disturbed."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -202,6 +206,42 @@ def test_corpus_shorter_than_a_row_is_refused(project):
     assert "The corpus has 6 tokens, fewer than the 127 of one row" in ran.stdout + ran.stderr
     assert ran.returncode != 0
     assert not (project.folder / "results/orchard/corpus/tokens.h5").exists()
+
+
+@pytest.fixture
+def served():
+    """Serve the folder of the embedded book; yield its address."""
+    handler = partial(QuietHandler, directory=str(ROOT / "resources" / "orchard"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_book_is_downloaded_once_and_held_against_its_checksum(project, served):
+    book = (ROOT / "resources" / "orchard" / "book.html").read_bytes()
+    corpus = {"url": f"{served}/book.html", "sha256": hashlib.sha256(book).hexdigest()}
+    project.config["studies"]["orchard"]["corpus"] = corpus
+    text = "results/orchard/corpus/text.txt"
+    ran = project.snakemake(text)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (project.folder / "results/orchard/corpus/book.html").read_bytes() == book
+    first = (project.folder / text).read_bytes()
+    corpus["sha256"] = "0" * 64
+    ran = project.snakemake(text)
+    assert ran.returncode != 0
+    assert "but config.yaml expects 0000" in ran.stdout + ran.stderr
+    kept = [path.read_bytes() for path in (project.folder / "downloads" / "books").glob("*book.html")]
+    assert kept == [book]
+    corpus["sha256"] = hashlib.sha256(book).hexdigest()
+    assert project.snakemake(text).returncode == 0
+    assert (project.folder / text).read_bytes() == first
 
 
 def test_own_study_in_ten_lines_with_two_prompt_pairs(project):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron import hdf5
@@ -49,9 +49,11 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise UserError(f"The hub has no model {hub} at revision {revision}; check both in config.yaml.") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # the hub's client lets errors of several HTTP libraries through
         remedy = OFFLINE_REMEDY.format(hub=hub, revision=revision)
-        raise UserError(f"The weights of {hub} are not on this machine and cannot be fetched: {remedy}") from error
+        raise UserError(
+            f"The weights of {hub} are not on this machine and cannot be fetched ({type(error).__name__}): {remedy}"
+        ) from error
     if mistakes := folder_mistakes(snapshot):
         raise UserError(f"{hub} cannot be used: {' '.join(mistakes)}")
     _link(snapshot, folder)
