@@ -22,7 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.patching import Engine, LogitDifference, patch_neurons, patch_sites
 from an_neuron.plain import plain_model
 from an_neuron.prompts import Pair
-from an_neuron.wavefront import first_difference
+from an_neuron.wavefront import Pass, Patches, first_difference
 
 ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)
@@ -177,7 +177,7 @@ def compare_sites(bridge: TransformerBridge, engine: Engine, pair: Pair, sample:
     """Return rows of the table: all three notebook sweeps by us and by the peers."""
     patches = len(SITES) * bridge.cfg.n_layers * len(pair.clean)
     peers = Peers(bridge, pair, bridge.cfg.n_layers // 2)
-    ours = seconds(lambda: patch_sites(engine, [pair], METRIC, SITES))
+    ours = seconds(lambda: patch_sites(engine, [pair], METRIC, SITES), 2)
     lens = statistics.mean(seconds(partial(peers.site_by_transformer_lens, site, sample), 1) / sample for site in SITES)
     single = statistics.mean(seconds(partial(peers.sites_by_hooks, site, sample, 1), 1) / sample for site in SITES)
     batched = {
@@ -193,7 +193,7 @@ def compare_neurons(
 ) -> list[list[object]]:
     """Return rows of the table: all neurons of a layer by us and by the peers."""
     peers = Peers(bridge, pair, layer)
-    ours = seconds(lambda: patch_neurons(engine, [pair], METRIC, [layer]))
+    ours = seconds(lambda: patch_neurons(engine, [pair], METRIC, [layer]), 2)
     lens = seconds(partial(peers.neuron_by_transformer_lens, sample), 1) / sample
     single = seconds(partial(peers.neurons_by_hooks, sample, 1), 1) / sample
     batched = {rows: seconds(partial(peers.neurons_by_hooks, rows, rows), 1) / rows for rows in BATCHES}
@@ -225,21 +225,23 @@ def show(head: list[str], rows: list[list[object]]) -> None:
     print(flush=True)
 
 
+def seconds_of_neurons(engine: Engine, pair: Pair, layer: int, number: int, repeats: int = 1) -> float:
+    """Return the time of one wave that patches the first neurons of a layer."""
+    passed = Pass(engine, pair.corrupted, pair.clean, METRIC, {(layer, site) for site in ("post", "mlp_out")})
+    patches = [Patches(layer, "post", torch.arange(number, device=engine.device))]
+    return seconds(lambda: passed.sweep(patches), repeats)
+
+
 def share_of_rate(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: int, rate: float) -> None:
-    """Print the share of the matrix-product rate that a neuron sweep reaches at several sizes of a wave."""
+    """Print the share of the matrix-product rate that a wave of neurons reaches at several sizes."""
     operations = Operations(bridge, pair)
-    needed = operations.neurons(layer)
     rows = []
-    for patches in (128, 256, 512, 1024, 2048):
-        spent = seconds(
-            lambda patches=patches: patch_neurons(
-                engine, [pair], METRIC, [layer], tokens_a_wave=patches * operations.suffix
-            ),
-            1,
-        )
+    for number in (size for size in (128, 256, 512, 1024) if size <= engine.d_mlp):
+        needed = number * operations.rows_through(layer + 1)
+        spent = seconds_of_neurons(engine, pair, layer, number, 3)
         rows.append(
             [
-                patches,
+                number,
                 f"{spent:.2f}",
                 f"{needed / 1e9:.0f}",
                 f"{needed / spent / 1e9:.0f}",
@@ -251,31 +253,30 @@ def share_of_rate(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: 
 
 
 def whole_model(bridge: TransformerBridge, engine: Engine, pair: Pair, whole: bool) -> None:
-    """Print the time of every neuron of the model: run, or estimated from some layers."""
-    layers = list(range(bridge.cfg.n_layers))
+    """Print the time of every neuron of the model: run, or estimated from waves in some layers."""
+    number = bridge.cfg.n_layers * bridge.cfg.d_mlp
     if whole:
-        spent = seconds(lambda: patch_neurons(engine, [pair], METRIC), 1)
-        print(f"Whole model, {len(layers) * bridge.cfg.d_mlp:,} neurons: {spent:.1f} s\n")
+        print(f"Whole model, {number:,} neurons: {seconds(lambda: patch_neurons(engine, [pair], METRIC), 1):.1f} s\n")
         return
     operations = Operations(bridge, pair)
-    sampled = sorted({layers[0], layers[len(layers) // 2], layers[-2]})
-    spent = {layer: seconds(lambda layer=layer: patch_neurons(engine, [pair], METRIC, [layer]), 1) for layer in sampled}
-    per_operation = sum(spent.values()) / sum(operations.neurons(layer) for layer in sampled)
-    total = per_operation * sum(operations.neurons(layer) for layer in layers)
-    number = len(layers) * bridge.cfg.d_mlp
-    print(f"Whole model, {number:,} neurons, by the operations, from layers {sampled}: {total:.0f} s\n")
+    sampled, wave = (0, bridge.cfg.n_layers // 2, bridge.cfg.n_layers - 2), min(256, engine.d_mlp)
+    spent = sum(seconds_of_neurons(engine, pair, layer, wave) for layer in sampled)
+    done = wave * sum(operations.rows_through(layer + 1) for layer in sampled)
+    needed = sum(operations.neurons(layer) for layer in range(bridge.cfg.n_layers))
+    print(
+        f"Whole model, {number:,} neurons, {needed / 1e12:.0f} TFLOP: {spent * needed / done:.0f} s, estimated from "
+        f"{wave} neurons of each of the layers {', '.join(map(str, sampled))}\n"
+    )
 
 
 def growth(name: str, device: str) -> None:
-    """Print time and peak memory for four numbers of neurons and four lengths of suffix."""
-    rows = []
-    for d_mlp in (1280, 2560, 5120, 10240):
-        rows.append(
-            ["neurons", d_mlp, *measured(random_bridge(name, device, n_layer=4, n_inner=d_mlp), 20, 16, [2], d_mlp)]
-        )
+    """Print time and peak memory for four numbers of patched neurons and four lengths of suffix."""
     bridge = random_bridge(name, device, n_layer=4)
+    rows = []
+    for n_pairs in (1, 2, 4, 8):
+        rows.append(["neurons", n_pairs * bridge.cfg.d_mlp, *measured(bridge, 20, n_pairs)])
     for suffix in (4, 8, 16, 32):
-        rows.append(["suffix", suffix, *measured(bridge, 16 + suffix, 16, [2], suffix)])
+        rows.append(["suffix", suffix, *measured(bridge, 16 + suffix, 1)])
     print("Growth, four blocks, neurons of layer 2:\n")
     show(["grows", "size", "s", "s / size, relative", "peak MB beyond the weights"], relative(rows))
 
@@ -283,18 +284,17 @@ def growth(name: str, device: str) -> None:
 def relative(rows: list[list[object]]) -> list[list[object]]:
     first: dict[object, float] = {}
     shown = []
-    for what, size, spent, per_size, peak in rows:
-        first.setdefault(what, float(per_size))
-        shown.append([what, size, f"{spent:.2f}", f"{per_size / first[what]:.2f}", f"{peak:.0f}"])
+    for what, size, spent, peak in rows:
+        first.setdefault(what, spent / size)
+        shown.append([what, size, f"{spent:.2f}", f"{spent / size / first[what]:.2f}", f"{peak:.0f}"])
     return shown
 
 
-def measured(bridge: TransformerBridge, length: int, differing: int, layers: list[int], size: int) -> list[float]:
-    pair = prompt_pair(bridge.cfg.d_vocab, length, differing)
-    engine = Engine(bridge)
-    run = partial(patch_neurons, engine, [pair], METRIC, layers)
-    spent = seconds(run, 1)
-    return [spent, spent / size, peak_memory(run)]
+def measured(bridge: TransformerBridge, length: int, n_pairs: int) -> list[float]:
+    """Return seconds and peak memory of patching all neurons of layer 2 in some pairs of a length."""
+    pairs = [prompt_pair(bridge.cfg.d_vocab, length)] * n_pairs
+    run = partial(patch_neurons, Engine(bridge), pairs, METRIC, [2])
+    return [seconds(run, 1), peak_memory(run)]
 
 
 def peak_memory(run: Callable[[], object]) -> float:
@@ -328,9 +328,9 @@ def main() -> None:
     engine = Engine(bridge)
     print(f"{arguments.shape} on {arguments.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
           f"an engine is made in {time.perf_counter() - start:.1f} s\n")  # fmt: skip
-    rows = compare_sites(bridge, engine, pair, arguments.sample)
-    rows += compare_neurons(bridge, engine, pair, layer, arguments.sample)
-    show(["what", "how", "s", "patches/s", "times ours", "timed on"], rows)
+    head = ["what", "how", "s", "patches/s", "times ours", "timed on"]
+    show(head, compare_neurons(bridge, engine, pair, layer, arguments.sample))
+    show(head, compare_sites(bridge, engine, pair, arguments.sample))
     share_of_rate(bridge, engine, pair, layer, matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp))
     whole_model(bridge, engine, pair, arguments.whole)
     if arguments.shape != "orchard":

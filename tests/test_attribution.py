@@ -1,3 +1,5 @@
+from math import isnan
+
 import pytest
 import torch
 from loop import loop
@@ -43,6 +45,10 @@ def test_each_pair_and_layer_has_its_own_estimate(tiny_gpt2):
 def test_no_gradient_is_left_behind(tiny_gpt2):
     attribute_neurons(tiny_gpt2.raw, [PAIR], ANSWER, FOIL, [0])
     assert all(parameter.grad is None for parameter in tiny_gpt2.raw.parameters())
+
+
+def test_values_without_an_order_have_no_rank_correlation():
+    assert isnan(rank_correlation(torch.zeros(3), torch.tensor([1.0, 2, 3])))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import torch
 
 from an_neuron import hdf5, tables
 from an_neuron.attribution import attribute_neurons
+from an_neuron.model_figures import attribution_fig, neuron_map_fig
 from an_neuron.neuron_map import gather, top_neurons, top_neurons_frame, write_attribution, write_map
 from an_neuron.patching import LogitDifference, Sweep, patch_neurons
 from an_neuron.prompts import Pair
@@ -54,6 +55,20 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
     frame = top_neurons_frame(table)
     assert frame["neuron"].tolist() == top.neuron
     assert frame["tokens"][0] == " ".join(map(repr, top.tokens[0]))
+
+
+def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
+    one = torch.ones(1)
+    silent = Sweep(one, 0 * one, torch.zeros(1, 24), 0 * one, one)
+    tables.write_sweep(tmp_path / "layer_0.h5", silent, ("d_mlp",), {**NAMES, "layer": 0})
+    sweeps = gather([tmp_path / "layer_0.h5"])
+    write_map(tmp_path / "map.h5", sweeps, top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps), {})
+    table = hdf5.read(tmp_path / "map.h5")
+    assert table["top_tokens"].shape == (0, 5)
+    assert len(top_neurons_frame(table)) == 0
+    assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
+    write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched[:, None], {})
+    assert "no order" in str(attribution_fig(hdf5.read(tmp_path / "attribution.h5")).to_json())
 
 
 def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):

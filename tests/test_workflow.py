@@ -273,4 +273,4 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
     assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
     assert (results / "figures" / "html" / "token_an_layer_1_neuron_5_logit_activation_fig.html").is_file()
     assert not (results / "figures" / "png").exists()
-    assert sorted(path.name for path in (results / "patching" / "neurons").iterdir()) == ["layer_1.h5"]
+    assert [path.name for path in (results / "patching" / "neurons").glob("layer_*.h5")] == ["layer_1.h5"]

@@ -55,7 +55,10 @@ def attribute_neurons(
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:
-    """Return Spearman's rank correlation of two sets of values; equal values share their mean rank."""
+    """Return Spearman's rank correlation of two sets of values, NaN where all values of one are equal.
+
+    Equal values share their mean rank.
+    """
     ranks = [_mean_ranks(values.flatten()) for values in (one, other)]
     first, second = (rank - rank.mean() for rank in ranks)
     return float((first @ second) / (first.norm() * second.norm()))

@@ -245,4 +245,5 @@ def _correlations(attributes: dict[str, Any], n_neurons: int) -> str:
     """Return the text of the box."""
     of_all, of_top = float(attributes["rank_correlation"]), float(attributes["rank_correlation_top"])
     all_line, top_line = f"all {n_neurons:,} neurons", f"{attributes['n_top']} of largest |exact|"
-    return f"Spearman rank correlation<br>{all_line}: {of_all:.2f}<br>{top_line}: {of_top:.2f}"
+    found = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
+    return f"Spearman rank correlation<br>{all_line}: {found[0]}<br>{top_line}: {found[1]}"

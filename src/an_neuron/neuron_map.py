@@ -107,7 +107,12 @@ def write_map(path: Path, sweeps: Sweeps, top: TopNeurons, attributes: Mapping[s
         "top_layer": Dataset(top.layer, ("rank",), "", "layer of the neurons of the largest absolute recovery"),
         "top_neuron": Dataset(top.neuron, ("rank",), "", "their number in the layer"),
         "top_recovery": Dataset(top.recovery, ("rank",), RECOVERY, "their recovery"),
-        "top_tokens": Dataset(top.tokens, ("rank", "k"), "", "the tokens with the largest W_out . W_U"),
+        "top_tokens": Dataset(
+            np.array(top.tokens, dtype=object).reshape(-1, N_TOKENS),
+            ("rank", "k"),
+            "",
+            "the tokens with the largest W_out . W_U",
+        ),
     }
     hdf5.write(path, datasets, {**attributes, **sweeps.attributes})
 
