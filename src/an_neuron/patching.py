@@ -20,9 +20,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from an_neuron.engine import Engine, LogitDifference, Metric
 from an_neuron.errors import UserError
 from an_neuron.prompts import Pair
-from an_neuron.wavefront import Engine, LogitDifference, Metric, Pass, Patches
+from an_neuron.wavefront import Pass, Patches
 
 __all__ = ["Engine", "LogitDifference", "Metric", "Sweep", "patch_heads", "patch_neurons", "patch_sites", "recovery"]
 

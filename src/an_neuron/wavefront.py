@@ -8,52 +8,26 @@ metric asks for, at the last position. It is the arithmetic of one forward pass 
 all of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import DynamicCache
-from transformers.cache_utils import Cache
-from transformers.pytorch_utils import Conv1D
 
 from an_neuron import attention
+from an_neuron.engine import Engine, Metric
 from an_neuron.errors import UserError
-from an_neuron.plain import module_behind, plain_model
+from an_neuron.hooks import Call, Hook, first, hooked, noting_calls
 
-RESIDUAL_SITES = ("resid_pre", "resid_mid", "attn_out", "mlp_out")
-WAVE_BYTES = (2 << 30, 400 << 20)
-"""Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
 CONTROLS = ("nothing", "everything")
 """A row like the base run, and one whose whole residual stream is the source run's: both must end where those do."""
 INSIDE = ("resid_mid", "attn_out", *attention.HEAD_SITES)
 """Sites inside a block, that are patched while it runs."""
 ENTERING = (*CONTROLS, "resid_pre", *INSIDE)
 """Sites whose rows run through the layer's own block; mlp_out and post (neurons) only change what leaves it."""
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-Logits = Callable[[Sequence[int] | None], Tensor]
-Metric = Callable[[Tensor, Logits], Tensor]
-"""(final residual [row, d_model], logits(tokens) -> [row, token]) -> a number for each row [row]."""
-
-
-@dataclass(frozen=True)
-class LogitDifference:
-    """The metric logit(answer) - logit(foil)."""
-
-    answer: int
-    foil: int
-
-    def __call__(self, residual: Tensor, logits: Logits) -> Tensor:
-        """Return logit(answer) - logit(foil) of each row."""
-        answer, foil = logits((self.answer, self.foil)).unbind(-1)
-        return answer - foil
 
 
 @dataclass(frozen=True)
@@ -102,92 +76,6 @@ class Run:
     out: list[Tensor] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     value: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
-
-
-class Engine:
-    """A model ready to be patched exactly.
-
-    Parameters
-    ----------
-    bridge
-        A TransformerLens bridge, with raw or processed weights.
-
-    Raises
-    ------
-    UserError
-        If the architecture cannot be treated exactly.
-    """
-
-    def __init__(self, bridge: TransformerBridge) -> None:
-        self.model = plain_model(bridge)
-        self.device = next(self.model.parameters()).device
-        self.blocks = [*self.model.get_submodule(_name(bridge, "blocks"))]
-        self.norm = self.model.get_submodule(_name(bridge, "ln_final"))
-        self.unembed = self.model.get_output_embeddings()
-        self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
-        parallel = getattr(bridge.blocks[0], "hook_resid_mid", None) is None
-        hooks = {"attn_out": "hook_attn_out", "mlp_out": "hook_mlp_out", "post": "mlp.hook_post", "z": "attn.hook_z"}
-        if not parallel:
-            hooks["resid_mid"] = "hook_resid_mid"
-        self.where = {site: module_behind(bridge, 0, hook) for site, hook in hooks.items()}
-        self.n_heads = dict.fromkeys(attention.HEAD_SITES, bridge.cfg.n_heads)
-        for site in ("k", "v"):
-            self.n_heads[site] = bridge.cfg.n_key_value_heads or bridge.cfg.n_heads
-        self.d_mlp = bridge.cfg.d_mlp
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    def logits(self, residual: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
-        """Return the model's logits of some tokens, of all if None, for final residuals [row, d_model]."""
-        weight, bias = self.unembed.weight, getattr(self.unembed, "bias", None)
-        if tokens is not None:
-            weight, bias = weight[list(tokens)], None if bias is None else bias[list(tokens)]
-        logits = nn.functional.linear(self.norm(residual), weight, bias).float()
-        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
-
-    def w_out(self, layer: int) -> Tensor:
-        """Return a layer's output weights, [d_mlp, d_model]."""
-        module = self.blocks[layer].get_submodule(self.where["post"][0])
-        if isinstance(module, Conv1D):
-            return module.weight
-        if isinstance(module, nn.Linear):
-            return module.weight.T
-        raise UserError(
-            f"The neurons' output weights are a {type(module).__name__}, which exact patching does not know."
-        )
-
-    def tokens_a_wave(self, length: int) -> int:
-        """Return how many token positions of prompts of a length may run at once, by what one takes in a block."""
-        config = self.model.config
-        floats = 3 * self.d_mlp + 10 * config.hidden_size + 4 * config.num_attention_heads * length
-        return max(1, WAVE_BYTES[self.device.type == "cpu"] // (4 * floats))
-
-    def mlp_norm(self, layer: int) -> nn.Module | None:
-        """Return the norm between a layer's output weights and the residual stream, where there is one (Gemma 2)."""
-        path = self.where["mlp_out"][0]
-        return None if self.where["post"][0].startswith(f"{path}.") else self.blocks[layer].get_submodule(path)
-
-    def last_position_hooks(self, layer: int) -> list[tuple[nn.Module, str, Any]]:
-        """Return hooks that let a block compute only what its last position needs.
-
-        The heads' outputs and the MLP's input are cut to the last position; in the residual sums around them it
-        broadcasts over the others, whose values are then wrong, and unused.
-        """
-        block = self.blocks[layer]
-        mlp = self.where["post"][0].rpartition(".")[0]
-        cut = [block.get_submodule(self.where["z"][0]), block.get_submodule(mlp)]
-        return [(module, "in", lambda activation: activation[:, -1:]) for module in cut]
-
-    def measure(self, metric: Metric, residual: Tensor) -> Tensor:
-        """Return the metric of final residuals, [row]."""
-        return metric(residual, partial(self.logits, residual)).float()
-
-
-def _name(bridge: TransformerBridge, component: str) -> str:
-    return str(bridge.adapter.component_mapping[component].name)
 
 
 class Pass:
@@ -283,8 +171,8 @@ class Pass:
         if last and not places:
             hooks += self.engine.last_position_hooks(layer)
         positional, named = self.base.calls[layer]
-        with attention.sharing(self._attention(layer, places)), _hooked(hooks):
-            rows = _first(self.engine.blocks[layer](rows, *positional, **named))
+        with attention.sharing(self._attention(layer, places)), hooked(hooks):
+            rows = first(self.engine.blocks[layer](rows, *positional, **named))
         return rows[:, -1:] if last else rows
 
     def _attention(self, layer: int, places: Sequence[tuple[int, Patches]]) -> attention.SharedPrefix:
@@ -301,7 +189,7 @@ class Pass:
 
         return attention.SharedPrefix(self.prefix.keys, self.prefix.values, change if heads else None)
 
-    def _module_hooks(self, layer: int, places: Sequence[tuple[int, Patches]]) -> list[tuple[nn.Module, str, Any]]:
+    def _module_hooks(self, layer: int, places: Sequence[tuple[int, Patches]]) -> list[Hook]:
         """Return the hooks that patch attn_out and resid_mid, both at what attention adds to the residual stream."""
         own = [(start, some) for start, some in places if some.site in ("attn_out", "resid_mid")]
         if not own:
@@ -339,7 +227,7 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
 def _record(engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Metric, keep: set[tuple[int, str]]) -> Run:
     """Run the positions from p0 on once, in the ordinary way, and keep what the sweeps need."""
     run = Run()
-    hooks: list[tuple[nn.Module, str, Any]] = []
+    hooks: list[Hook] = []
 
     def keeper(key: tuple[int, str]) -> Callable[[Tensor], None]:
         return lambda activation: run.at.__setitem__(key, activation[0])
@@ -358,7 +246,7 @@ def _record(engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Met
             run.at[layer, site] = activation[0]
         return activation
 
-    with attention.sharing(attention.SharedPrefix(change=see)), _hooked(hooks), _calls(engine.blocks, run.calls):
+    with attention.sharing(attention.SharedPrefix(change=see)), hooked(hooks), noting_calls(engine.blocks, run.calls):
         engine.model(_ids(engine, ids), past_key_values=cache, use_cache=True)
     suffix = len(ids)
     for key, activation in run.at.items():
@@ -374,51 +262,3 @@ def _joined(rows: Tensor, *more: Tensor) -> Tensor:
 
 def _ids(engine: Engine, ids: Sequence[int]) -> Tensor:
     return torch.tensor([list(ids)], device=engine.device)
-
-
-def _first(output: Any) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
-
-
-@contextmanager
-def _hooked(hooks: Sequence[tuple[nn.Module, str, Any]]) -> Iterator[None]:
-    """Let functions see, and change by what they return, what goes into ("in") or comes out of ("out") modules."""
-    handles = []
-    for module, end, function in hooks:
-        if end == "in":
-
-            def before(_module: nn.Module, inputs: tuple, function: Any = function) -> Any:
-                changed = function(inputs[0])
-                return None if changed is None else (changed, *inputs[1:])
-
-            handles.append(module.register_forward_pre_hook(before))
-        else:
-
-            def after(_module: nn.Module, _inputs: tuple, output: Any, function: Any = function) -> Any:
-                changed = function(_first(output))
-                if changed is None or not isinstance(output, tuple):
-                    return changed
-                return (changed, *output[1:])
-
-            handles.append(module.register_forward_hook(after))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _calls(blocks: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
-    """Note with which arguments, besides its input, each block is called; caches of keys and values are left out."""
-
-    def note(_module: nn.Module, inputs: tuple, kwargs: dict[str, Any]) -> None:
-        positional = tuple(None if isinstance(value, Cache) else value for value in inputs[1:])
-        calls.append((positional, {key: None if isinstance(value, Cache) else value for key, value in kwargs.items()}))
-
-    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,7 +1,6 @@
 """What the rules share: the checked configuration, a study's part of it, and what a study's targets are."""
 
 import json
-import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +8,10 @@ from types import SimpleNamespace
 import yaml
 from an_neuron.config import check_config
 from an_neuron.errors import UserError
+from an_neuron.library import put_on_python_path
 from an_neuron.model_folder import read_shape, weight_files
 
-# Jobs find the library here also where it is not installed: in conda environments and on other machines.
-SOURCE = str(Path(workflow.basedir) / "src")
-if SOURCE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [SOURCE, os.environ.get("PYTHONPATH")])
-    )
+put_on_python_path()
 
 SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
 SMALL_MODEL = 200_000_000  # bytes of weights up to which one thread a job is enough

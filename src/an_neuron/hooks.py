@@ -1,0 +1,62 @@
+"""Reading and changing what goes in and out of a model's modules, as long as a context lasts."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.cache_utils import Cache
+
+Hook = tuple[nn.Module, str, Callable[[Tensor], Tensor | None]]
+"""A module, "in" or "out", and what sees its activation there and may return another one."""
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and named arguments of a block, besides its input."""
+
+
+@contextmanager
+def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
+    """Let functions see, and change by what they return, what goes into ("in") or comes out of ("out") modules."""
+    handles = []
+    for module, end, function in hooks:
+        if end == "in":
+
+            def before(_module: nn.Module, inputs: tuple, function: Any = function) -> Any:
+                changed = function(inputs[0])
+                return None if changed is None else (changed, *inputs[1:])
+
+            handles.append(module.register_forward_pre_hook(before))
+        else:
+
+            def after(_module: nn.Module, _inputs: tuple, output: Any, function: Any = function) -> Any:
+                changed = function(first(output))
+                if changed is None or not isinstance(output, tuple):
+                    return changed
+                return (changed, *output[1:])
+
+            handles.append(module.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def noting_calls(blocks: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
+    """Note with which arguments, besides its input, each block is called; caches of keys and values are left out."""
+
+    def note(_module: nn.Module, inputs: tuple, kwargs: dict[str, Any]) -> None:
+        positional = tuple(None if isinstance(value, Cache) else value for value in inputs[1:])
+        calls.append((positional, {key: None if isinstance(value, Cache) else value for key, value in kwargs.items()}))
+
+    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first(output: Any) -> Tensor:
+    """Return a module's output, or the first of several."""
+    return output[0] if isinstance(output, tuple) else output
