@@ -21,8 +21,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.patching import Engine, LogitDifference, patch_neurons, patch_sites
 from an_neuron.plain import plain_model
-from an_neuron.prompts import Pair
-from an_neuron.wavefront import Pass, Patches, first_difference
+from an_neuron.prompts import Pair, first_difference
+from an_neuron.wavefront import Pass, Patches
 
 ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)

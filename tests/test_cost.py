@@ -20,39 +20,32 @@ def large(tiny_gpt2, tmp_path, monkeypatch):
     return folder
 
 
-def test_cost_is_twice_the_parameters_for_each_token_of_each_patched_run():
-    shape = Shape(n_layers=10, d_model=100, d_mlp=400, n_ctx=64, d_vocab=8000)
-    parameters = 10 * (4 * 100**2 + 2 * 100 * 400) + 100 * 8000  # 2,000,000
-    assert parameters == 2_000_000
-    # 3 sites · 10 layers · 20 positions + 2 layers · 400 neurons = 1,400 runs of 20 tokens; 600 + 800 + … of 30 tokens.
-    operations = (1400 * 20 + 1700 * 30) * 4e6
-    sentence = cost.cost_sentence(shape, [20, 30], n_swept=2, rate=operations / (2.5 * 3600))
-    assert "at least 2.5 hours" in sentence
-    minutes = 1e5 * 4e6 / (operations / (2.5 * 3600)) / 60
-    assert f"at least {minutes:.0f} minutes" in sentence
-    assert f"{minutes:.0f}" == "190"
+def test_patching_costs_what_its_rows_need_from_their_layer_on():
+    shape = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
+    block = 2 * (4 * 10**2 + 2 * 10 * 40)  # 2,400
+    # Sites: 3 · 4 rows that enter at layer 0, 1, 2 go through 3, 2, 1 blocks. Neurons: 40 rows that leave layer 0 go
+    # through 2 blocks, those that leave layer 2 through none. Each row has 4 positions.
+    assert cost.patching_operations(shape, 4, [0, 2]) == (12 * 6 + 40 * 2) * 4 * block
 
 
-def test_the_sentence_names_the_rate():
-    shape = Shape(n_layers=1, d_model=10, d_mlp=40, n_ctx=8, d_vocab=10)
-    assert "(155 GFLOP/s in matrix products)" in cost.cost_sentence(shape, [5], 1, 155e9)
+def test_the_sentence_tells_minutes_and_the_rate():
+    shape = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
+    operations = 2 * cost.patching_operations(shape, 4, [0, 2])
+    assert shape.n_parameters == 3 * (400 + 800) + 800
+    sentence = cost.cost_sentence(shape, [4, 4], [0, 2], rate=operations / (30 * 60))
+    assert "patching takes at least 30 minutes" in sentence
+    minutes = 1e5 * 2 * 4400 / (operations / (30 * 60)) / 60
+    assert f"at least {minutes:.0f} minutes. It" in sentence
+    assert "(155 GFLOP/s in matrix products)" in cost.cost_sentence(shape, [4], [0], 155e9)
 
 
 def test_a_study_of_a_large_model_is_told_its_cost(large):
-    # (3 · 2 · 5 + 24,000) runs of 5 tokens at 2 · 104,050,000 operations, at 100 GFLOP/s: 250 s.
-    assert "at least 0.1 hours, and every 100,000 tokens of the corpus at least 3 minutes" in cost.cost_on_cpu(
-        STUDY, large, "cpu"
-    )
-
-
-def test_every_layer_that_is_swept_costs(large):
-    one, both = (cost.cost_on_cpu({**STUDY, "layers": layers}, large, "cpu") for layers in ([0], [0, 1]))
-    assert "at least 0.1 hours" in both  # 500 s
-    assert one == cost.cost_on_cpu(STUDY, large, "cpu")
-    longer = {**STUDY, "prompts": STUDY["prompts"] * 20}
-    one, both = (cost.cost_on_cpu({**longer, "layers": layers}, large, "cpu") for layers in ([0], [0, 1]))
-    assert "at least 1.4 hours" in one
-    assert "at least 2.8 hours" in both
+    # One block of 2 · (4 · 1000² + 2 · 1000 · 24,000) a token; neurons of layer 0 go through one block, sites through
+    # 2 + 1; the prompts differ at the last position. 100 pairs of (3 · 3 + 24,000) rows at 100 GFLOP/s: 2,497 s.
+    study = {**STUDY, "prompts": STUDY["prompts"] * 100}
+    said = cost.cost_on_cpu(study, large, "cpu")
+    assert "at least 42 minutes, and every 100,000 tokens of the corpus at least 3 minutes" in said
+    assert "at least 0 minutes" in cost.cost_on_cpu({**study, "layers": [1]}, large, "cpu")
 
 
 def test_nothing_is_said_of_a_small_model(tiny_gpt2, monkeypatch):

@@ -37,6 +37,22 @@ class Prompts:
         return [prompt for pair in self.pairs for prompt in (pair.clean, pair.corrupted)] + self.further
 
 
+def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
+    """Return p0, the first position at which two prompts differ.
+
+    Raises
+    ------
+    UserError
+        If they are of different length or do not differ.
+    """
+    if len(base) != len(source):
+        raise UserError(f"A pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
+    for pos, (one, other) in enumerate(zip(base, source, strict=True)):
+        if one != other:
+            return pos
+    raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
+
+
 def single_token(tokenizer: Tokenizer, text: str) -> int:
     """Return the id of a text that is one token.
 

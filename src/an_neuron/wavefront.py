@@ -19,8 +19,8 @@ from transformers import DynamicCache
 
 from an_neuron import attention
 from an_neuron.engine import Engine, Metric
-from an_neuron.errors import UserError
 from an_neuron.hooks import Call, Hook, first, hooked, noting_calls
+from an_neuron.prompts import first_difference
 
 CONTROLS = ("nothing", "everything")
 """A row like the base run, and one whose whole residual stream is the source run's: both must end where those do."""
@@ -205,22 +205,6 @@ class Pass:
 
         path, end = self.engine.where["attn_out"]
         return [(self.engine.blocks[layer].get_submodule(path), end, change)]
-
-
-def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
-    """Return p0, the first position at which two prompts differ.
-
-    Raises
-    ------
-    UserError
-        If they are of different length or do not differ.
-    """
-    if len(base) != len(source):
-        raise UserError(f"A pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
-    for pos, (one, other) in enumerate(zip(base, source, strict=True)):
-        if one != other:
-            return pos
-    raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
 
 
 @torch.inference_mode()
