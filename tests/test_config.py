@@ -106,6 +106,12 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("model", {"folder": "no/where"}, "studies.orchard.model: there is no folder no/where"),
         ("model", {"hub": "a/b"}, "studies.orchard.model.revision: missing; give the 40 hexadecimal digits"),
         ("model", {"hub": "a/b", "revision": "main"}, "studies.orchard.model.revision: 'main' cannot be"),
+        (
+            "model",
+            {"folder": "resources/orchard/model", "processing": ["center_unembed"]},
+            "studies.orchard.model.processing: ['center_unembed'] cannot be; expected: a list of TransformerLens' "
+            "weight processing flags with fold_ln among them",
+        ),
         ("model", {}, "studies.orchard.model: give either hub (with revision) or folder"),
     ],
 )

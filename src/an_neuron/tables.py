@@ -193,6 +193,8 @@ def write_activations(
                 file[name][done:upto] = getattr(part, name).numpy()
             top_predictions += int((part.margin > 0).sum())
             done = upto
+        if done != len(rows):
+            raise ValueError(f"{done} of {len(rows)} rows were recorded")
         file.attrs["occurrences"] = int((rows[:, 1:] == token).sum())
         file.attrs["top_predictions"] = top_predictions
 
