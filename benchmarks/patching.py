@@ -2,8 +2,8 @@
 
     python benchmarks/patching.py [gpt2-large|gpt2-small|orchard] [--device cpu] [--whole]
 
-Peers are timed on a sample of their patches and scaled to all; the table says how many. Times are medians of repeated
-runs after a warm-up, float32, the same threads for all.
+Peers are timed on a sample of their patches and scaled to all; the table says how many. All run in float32 with
+the same threads, after a warm-up that is not counted: ours is the median of two runs, a peer's a single one.
 """
 
 import argparse
