@@ -26,7 +26,7 @@ wildcard_constraints:
     site="resid_pre|attn_out|mlp_out",
     layer="[0-9]+",
     index="[0-9]+",
-    token=r"\w+",
+    pair=r"token_\w+_layer_[0-9]+_neuron_[0-9]+",
     short="|".join(SITES),
     head_site="|".join(HEAD_SITES),
 
@@ -35,6 +35,7 @@ rule all:
     input:
         lambda wildcards: targets(DEFAULT_STUDY),
         lambda wildcards: neuron_targets(DEFAULT_STUDY),
+        lambda wildcards: pair_targets(DEFAULT_STUDY),
         lambda wildcards: whole_model_targets(DEFAULT_STUDY),
 
 
@@ -46,6 +47,7 @@ for name in STUDIES:
         input:
             lambda wildcards, study=name: targets(study),
             lambda wildcards, study=name: neuron_targets(study),
+            lambda wildcards, study=name: pair_targets(study),
             lambda wildcards, study=name: whole_model_targets(study),
 
 
@@ -61,6 +63,7 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/patching.smk"
 include: "workflow/rules/corpus.smk"
+include: "workflow/rules/pairs.smk"
 include: "workflow/rules/alignment.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"

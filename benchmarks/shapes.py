@@ -18,11 +18,15 @@ SHAPES = {
 
 def random_bridge(name: str, device: str = "cpu", **other: int) -> TransformerBridge:
     """Return a bridge to a GPT-2 of a named shape with random weights; `other` changes its configuration."""
-    torch.manual_seed(0)
-    config = GPT2Config(**{**SHAPES[name], **other})
-    model = GPT2LMHeadModel(config).to(device).eval()
+    model = random_model(name, device, **other)
     tokenizer = AutoTokenizer.from_pretrained(ORCHARD, local_files_only=True)  # a bridge wants one; ids are used here
     return TransformerBridge.boot_transformers("gpt2", hf_model=model, tokenizer=tokenizer, device=device)
+
+
+def random_model(name: str, device: str = "cpu", **other: int) -> GPT2LMHeadModel:
+    """Return Hugging Face's GPT-2 of a named shape with random weights, which are the same at each call."""
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(**{**SHAPES[name], **other})).to(device).eval()
 
 
 def prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> Pair:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -6,10 +8,22 @@ from an_neuron.alignment import align_neuron, align_tokens
 D_MLP = 24
 
 
-def brute_force(model, k):
-    """Return the best neurons out of the whole matrix, [d_vocab, n_layers * d_mlp]."""
+def whole_matrix(model):
+    """Return all dot products at once, [d_vocab, n_layers * d_mlp]."""
     w_out = torch.cat([block.mlp.W_out for block in model.blocks])
-    return (model.W_E @ w_out.T).topk(k, dim=-1)
+    return model.W_E @ w_out.T
+
+
+def check_neurons(found, matrix, k):
+    expected = matrix.topk(k, dim=-1)
+    torch.testing.assert_close(found.value, expected.values, atol=1e-5, rtol=0)
+    assert torch.equal(found.layer * D_MLP + found.neuron, expected.indices)
+
+
+def check_tokens(found, matrix, k):
+    expected = matrix.T.unflatten(0, (-1, D_MLP)).topk(k, dim=-1)  # [layer, d_mlp, k]
+    torch.testing.assert_close(found.value, expected.values, atol=1e-5, rtol=0)
+    assert torch.equal(found.token, expected.indices)
 
 
 def dot(one, other):
@@ -48,31 +62,51 @@ def test_micro_alignments_are_worked_out_by_hand(micro):
     assert found[0].W_out_dot_W_E.tolist() == [16, 0, 0, 32, 0]
     assert found[1].W_out_dot_W_E.tolist() == [-8, -24, 0, -16, 0]
     assert found[0].W_in_dot_W_E.tolist() == [0, 3, 0, 0, 0]
-    top = align_tokens(micro.raw, k=1)
-    assert (top.value[[0, 2, 3], 0].tolist(), top.neuron[[0, 2, 3], 0].tolist()) == ([16, 4, 32], [0, 2, 0])
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
+def test_the_best_of_a_micro_model_are_worked_out_by_hand_the_lowest_of_equal_ones_first(micro, chunk):
+    neurons, tokens = align_tokens(micro.raw, chunk=chunk)
+    # By token: (16, -8, 0), (0, -24, 0), (0, 0, 4), (32, -16, 0), (0, 0, -4).
+    assert neurons.value.tolist() == [[16, 0], [0, 0], [4, 0], [32, 0], [0, 0]]
+    assert neurons.neuron.tolist() == [[0, 2], [0, 2], [2, 0], [0, 2], [0, 1]]
+    assert neurons.layer.tolist() == [[0, 0]] * 5
+    assert tokens.value.tolist() == [[[32, 16], [0, 0], [4, 0]]]
+    assert tokens.token.tolist() == [[[3, 0], [2, 4], [2, 0]]]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_a_model_with_fewer_than_k_fills_up_with_minus_infinity(micro, chunk):
+    neurons, tokens = align_tokens(micro.raw, k=7, chunk=chunk)
+    assert neurons.value[0].tolist() == [16, 0, -8] + 4 * [-math.inf]
+    assert neurons.neuron[0].tolist() == [0, 2, 1, 0, 0, 0, 0]
+    assert tokens.value[0, 0].tolist() == [32, 16, 0, 0, 0] + 2 * [-math.inf]
+    assert tokens.token[0, 0].tolist() == [3, 0, 1, 2, 4, 0, 0]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 25, 50, 1000])
 @pytest.mark.parametrize("k", [1, 2, D_MLP + 5])
-def test_the_best_neurons_are_those_of_the_whole_matrix(tiny_gpt2, chunk, k):
-    found = align_tokens(tiny_gpt2.processed, k, chunk)
-    expected = brute_force(tiny_gpt2.processed, k)
-    torch.testing.assert_close(found.value, expected.values, atol=1e-5, rtol=0)
-    assert torch.equal(found.layer * D_MLP + found.neuron, expected.indices)
-    assert {0, 1} == set(found.layer.unique().tolist())
+def test_the_best_are_those_of_the_whole_matrix(tiny_gpt2, chunk, k):
+    neurons, tokens = align_tokens(tiny_gpt2.processed, k, chunk)
+    matrix = whole_matrix(tiny_gpt2.processed)
+    check_neurons(neurons, matrix, k)
+    check_tokens(tokens, matrix, k)
+    assert {0, 1} == set(neurons.layer.unique().tolist())
 
 
-def test_the_best_neurons_of_every_architecture(tiny):
-    found, expected = align_tokens(tiny.raw), brute_force(tiny.raw, 2)
-    torch.testing.assert_close(found.value, expected.values, atol=1e-5, rtol=0)
-    assert torch.equal(found.layer * D_MLP + found.neuron, expected.indices)
+def test_the_best_of_every_architecture(tiny):
+    neurons, tokens = align_tokens(tiny.processed, chunk=20)
+    check_neurons(neurons, whole_matrix(tiny.processed), 2)
+    check_tokens(tokens, whole_matrix(tiny.processed), 2)
 
 
 def test_a_planted_neuron_is_found(tiny_gpt2):
     model, token = tiny_gpt2.load(), 33
     with torch.no_grad():
         model.blocks[1].mlp.W_out[17] = 20 * model.W_E[token]
-    found = align_tokens(model, k=1, chunk=7)
-    assert (int(found.layer[token, 0]), int(found.neuron[token, 0])) == (1, 17)
-    assert float(found.value[token, 0]) == pytest.approx(20 * float(model.W_E[token].detach().square().sum()), rel=1e-5)
+    neurons, tokens = align_tokens(model, k=1, chunk=7)
+    assert (int(neurons.layer[token, 0]), int(neurons.neuron[token, 0])) == (1, 17)
+    assert int(tokens.token[1, 17, 0]) == token
+    product = pytest.approx(20 * float(model.W_E[token].detach().square().sum()), rel=1e-5)
+    assert float(neurons.value[token, 0]) == float(tokens.value[1, 17, 0]) == product
     assert int(align_neuron(model, 1, 17).W_out_dot_W_E.argmax()) == token

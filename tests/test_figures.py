@@ -254,6 +254,7 @@ def test_activations_are_the_notebooks_scatter(stored):
     (box,) = figure.layout.annotations
     assert box.text == "Top predictions: 3<br>Actual occurrences: 2251"
     assert box.bgcolor == "grey"
+    assert figure.layout.title.subtitle.text == "all 4 points drawn"
 
 
 def test_the_counts_cover_no_points_where_there_is_room(stored):
@@ -287,12 +288,36 @@ def test_static_thinning_is_stated_and_keeps_every_red_point_and_the_outline(sto
     assert again.to_json() == figure.to_json()
 
 
+def test_red_points_that_are_too_many_are_thinned_too(stored, monkeypatch):
+    monkeypatch.setattr(figures, "STATIC_LIMIT", 1_000)
+    generator = np.random.default_rng(0)
+    margin = generator.normal(1, 2, (10, 1000))
+    figure = figures.logit_activation_fig(activations(stored, generator.gamma(2.0, 1.0, (10, 1000)), margin))
+    drawn = [len(trace.x) for trace in figure.data]
+    assert all(0 < number <= 500 for number in drawn)
+    text = f"{sum(drawn):,} of 10,000 points drawn: one of each colour wherever they overlap"
+    assert figure.layout.title.subtitle.text == text
+
+
+def test_a_browser_that_would_get_too_many_points_is_told_so(stored, monkeypatch):
+    monkeypatch.setattr(figures, "BROWSER_LIMIT", 5_000)
+    generator = np.random.default_rng(0)
+    margin = generator.normal(-5, 2, (10, 1000))
+    figure = figures.logit_activation_fig(activations(stored, generator.gamma(2.0, 1.0, (10, 1000)), margin), False)
+    blue, red = figure.data
+    assert len(red.x) == (margin > 0).sum()
+    drawn = len(blue.x) + len(red.x)
+    assert 3_000 < drawn <= 5_000, "as many as may be: one can zoom in"
+    assert figure.layout.title.subtitle.text.startswith(f"{drawn:,} of 10,000 points drawn: all red ones")
+    assert [type(trace) for trace in figure.data] == [go.Scattergl] * 2
+
+
 def test_a_browser_gets_every_point_in_webgl(stored):
     generator = np.random.default_rng(0)
     table = activations(stored, generator.gamma(2.0, 1.0, (60, 1000)), generator.normal(-5, 2, (60, 1000)))
     figure = figures.logit_activation_fig(table, static=False)
     assert sum(len(trace.x) for trace in figure.data) == 60_000
-    assert figure.layout.title.subtitle.text is None
+    assert figure.layout.title.subtitle.text == "all 60,000 points drawn"
     assert len(figure.data[1].x) < 5_000
     assert [type(trace) for trace in figure.data] == [go.Scattergl] * 2, "WebGL would hide a few red vector points"
 
@@ -300,6 +325,7 @@ def test_a_browser_gets_every_point_in_webgl(stored):
 def test_a_neuron_that_never_fires_gives_an_empty_figure(stored):
     figure = figures.logit_activation_fig(activations(stored, [[-1.0, 0.0]], [[-5.0, 1.0]]))
     assert [len(trace.x) for trace in figure.data] == [0, 0]
+    assert figure.layout.title.subtitle.text == "no activation is positive"
 
 
 # Vocabulary

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
+from book_pass import gathered
 from bs4 import BeautifulSoup
 
 from an_neuron import hdf5, tables
 from an_neuron.alignment import align_neuron, align_tokens
-from an_neuron.corpus import record
 from an_neuron.errors import UserError
 from an_neuron.lens import logit_lens
 from an_neuron.models import process_weights
+from an_neuron.pair_tables import describe_pair, write_pair
+from an_neuron.pairs import TokenNeuron
 from an_neuron.patching import SITES, LogitDifference, patch_neurons, patch_sites
 from an_neuron.predictions import predict
 from an_neuron.prompts import Pair
@@ -34,7 +36,7 @@ def measured(micro, tmp_path_factory):
 
 
 def study_tables(micro, folder):
-    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "activations")
+    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "pair")
     paths = {name: folder / f"{name}.h5" for name in names}
     model, vocabulary, origin = micro.raw, micro.tokenizer.vocabulary(5), {"answer_id": 3, "foil_id": 4}
     prompts = [PAIR.clean, PAIR.corrupted]
@@ -56,10 +58,11 @@ def study_tables(micro, folder):
         {**origin, "layer": 0},
     )
     tables.write_neuron_alignment(paths["neuron"], align_neuron(model, 0, 0), vocabulary, origin)
-    tables.write_top_neurons(paths["top_neurons"], align_tokens(model), vocabulary, origin)
-    rows = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32)
-    recorded = record(model, rows, 0, 0, 3, "unembedding")
-    tables.write_activations(paths["activations"], rows, vocabulary, recorded, {"token_id": 3})
+    tables.write_top_neurons(paths["top_neurons"], align_tokens(model)[0], vocabulary, origin)
+    rows, pairs = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [TokenNeuron("c", 3, 0, 0, "studied")]
+    paths["activations"] = gathered(folder, micro, rows, pairs)
+    described, _ = describe_pair(paths["activations"], "token_c_layer_0_neuron_0", micro.tokenizer)
+    write_pair(paths["pair"], described, origin)
     return paths
 
 

@@ -5,7 +5,6 @@ import torch
 
 from an_neuron import __version__, hdf5, tables
 from an_neuron.alignment import align_neuron, align_tokens
-from an_neuron.corpus import Recorded, record
 from an_neuron.errors import UserError
 from an_neuron.hdf5 import Dataset
 from an_neuron.lens import LogitLens
@@ -34,12 +33,6 @@ def write_twice(tmp_path, write):
     write(first)
     write(second)
     return first.read_bytes(), second.read_bytes()
-
-
-def activations(micro, path, rows):
-    recorded = record(micro.raw, rows, 0, 0, 3, "unembedding", tokens_a_batch=2)
-    attributes = {**ORIGIN, "layer": 0, "neuron": 0, "token": "c", "token_id": 3, "readout": "unembedding"}
-    tables.write_activations(path, rows, micro.tokenizer.vocabulary(5), recorded, attributes)
 
 
 def test_values_come_back_as_float32_int32_bool_and_text(path):
@@ -95,8 +88,6 @@ def test_no_dataset_holds_a_time(path, micro):
             return {h5py.h5g.get_objinfo(dataset.id).mtime for dataset in file.values()}
 
     hdf5.write(path, numbers(), ORIGIN)
-    assert times() == {0}
-    activations(micro, path, np.array([[0, 1, 3]], dtype=np.int32))
     assert times() == {0}
 
 
@@ -198,46 +189,10 @@ def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(path):
     assert (table["token"].tolist(), table.attributes["layer"]) == (["x", "y"], 3)
 
 
-def test_activations_are_stored_as_they_come(path, micro):
-    rows = np.array([[0, 1, 3], [0, 2, 1], [0, 3, 3]], dtype=np.int32)
-    activations(micro, path, rows)
-    table = hdf5.read(path)
-    assert table["token_id"].tolist() == rows.tolist()
-    assert table["activation"].tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
-    assert table["margin"].ravel().tolist() == pytest.approx([36, 39, 36, 36, -29, 39, 36, 36, 36], abs=1e-5)
-    assert table["top_prediction"].tolist() == [[3, 3, 3], [3, 4, 3], [3, 3, 3]]
-    assert (table.attributes["occurrences"], table.attributes["top_predictions"]) == (3, 8)
-    assert table["vocabulary"].tolist() == ["<|endoftext|>", "a", "b", "c", "d"]
-
-
-def test_bos_does_not_count_as_an_occurrence_of_its_token(path):
-    rows = np.array([[3, 1, 3]], dtype=np.int32)
-    part = Recorded(torch.zeros(1, 3), torch.tensor([[-1.0, 0.0, 0.5]]), torch.zeros(1, 3, dtype=torch.int64))
-    tables.write_activations(path, rows, ["w"] * 4, [part], {"token_id": 3})
-    attributes = hdf5.read(path).attributes
-    assert (attributes["occurrences"], attributes["top_predictions"]) == (1, 1)
-
-
-def test_a_pass_that_fails_midway_leaves_no_activations(path):
-    def fails():
-        yield Recorded(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.int64))
-        raise UserError("rows 1 to 1")
-
-    with pytest.raises(UserError, match="rows 1 to 1"):
-        tables.write_activations(path, np.zeros((2, 2), dtype=np.int32), ["w"], fails(), {"token_id": 0})
-    assert not list(path.parent.iterdir())
-
-
-def test_streamed_activations_give_the_same_bytes(tmp_path, micro):
-    rows = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32)
-    first, second = write_twice(tmp_path, lambda path: activations(micro, path, rows))
-    assert first == second
-
-
 def test_alignments_are_stored_beside_their_tokens(tmp_path, micro):
     vocabulary = micro.tokenizer.vocabulary(5)
     tables.write_neuron_alignment(tmp_path / "neuron.h5", align_neuron(micro.raw, 0, 1), vocabulary, ORIGIN)
-    tables.write_top_neurons(tmp_path / "top.h5", align_tokens(micro.raw), vocabulary, ORIGIN)
+    tables.write_top_neurons(tmp_path / "top.h5", align_tokens(micro.raw)[0], vocabulary, ORIGIN)
     neuron, top = hdf5.read(tmp_path / "neuron.h5"), hdf5.read(tmp_path / "top.h5")
     assert dict(zip(neuron["token"], neuron["W_out_dot_W_U"].tolist(), strict=True))["c"] == -90
     assert neuron["W_out_dot_W_E"].tolist() == [-8, -24, 0, -16, 0]
@@ -245,3 +200,14 @@ def test_alignments_are_stored_beside_their_tokens(tmp_path, micro):
     assert top["value"].tolist() == [[16, 0], [0, 0], [4, 0], [32, 0], [0, 0]]
     assert top["neuron"][[0, 2, 3], 0].tolist() == [0, 2, 0]
     assert top["layer"].tolist() == [[0, 0]] * 5
+
+
+def test_the_best_tokens_are_stored_by_layer_and_neuron(path, micro):
+    tables.write_top_tokens(path, align_tokens(micro.raw)[1], ORIGIN)
+    table = hdf5.read(path)
+    assert table["value"].tolist() == [[[32, 16], [0, 0], [4, 0]]]
+    assert table["token"].tolist() == [[[3, 0], [2, 4], [2, 0]]]
+    assert (table["value"].dtype, table["token"].dtype) == (np.float32, np.int32)
+    assert table.attributes["study"] == "letters"
+    with h5py.File(path) as file:
+        assert {dataset.attrs["dims"] for dataset in file.values()} == {"layer d_mlp k"}

@@ -26,6 +26,14 @@ class TopNeurons:
     neuron: Tensor
 
 
+@dataclass(frozen=True)
+class TopTokens:
+    """The best-aligned tokens of every neuron, best first, each [n_layers, d_mlp, k]."""
+
+    value: Tensor
+    token: Tensor
+
+
 @torch.inference_mode()
 def align_neuron(model: TransformerBridge, layer: int, index: int) -> NeuronAlignment:
     """Return the alignment of a neuron with every token.
@@ -47,29 +55,65 @@ def align_neuron(model: TransformerBridge, layer: int, index: int) -> NeuronAlig
 
 
 @torch.inference_mode()
-def align_tokens(model: TransformerBridge, k: int = 2, chunk: int = 1024) -> TopNeurons:
-    """Return, for every token, the k neurons of the whole model whose W_out has the largest dot product with its W_E.
+def align_tokens(model: TransformerBridge, k: int = 2, chunk: int = 1024) -> tuple[TopNeurons, TopTokens]:
+    """Return the largest dot products of the tokens' W_E with the neurons' W_out: every token's k, every neuron's k.
 
-    Streams over layers and chunks of tokens, so that never more than [chunk, d_mlp] products exist.
+    Streams over layers and chunks of tokens, so that never more than [chunk, d_mlp] products exist. Of equal products
+    that of the lowest layer, neuron or token comes first. Where there are fewer than k, the rest is -inf with the id 0.
 
     Parameters
     ----------
     model
         A bridge with processed weights.
     k
-        How many neurons to keep for each token.
+        How many neurons to keep for each token, and how many tokens for each neuron.
     chunk
         How many tokens at once.
     """
-    d_vocab, d_mlp = model.W_E.shape[0], model.cfg.d_mlp
-    best = torch.full((d_vocab, k), -torch.inf, device=model.W_E.device)
-    where = torch.zeros((d_vocab, k), dtype=torch.long, device=model.W_E.device)
+    d_vocab, d_mlp, device = model.W_E.shape[0], model.cfg.d_mlp, model.W_E.device
+    neurons, tokens = _Largest(d_vocab, k, device), []
     for layer in tqdm(range(model.cfg.n_layers), desc="align tokens", unit="layer"):
         w_out = model.blocks[layer].mlp.W_out  # [d_mlp, d_model]
-        for tokens in torch.arange(d_vocab, device=best.device).split(chunk):
-            top = (model.W_E[tokens] @ w_out.T).topk(min(k, d_mlp), dim=-1)
-            values = torch.cat([best[tokens], top.values], dim=-1)
-            places = torch.cat([where[tokens], top.indices + layer * d_mlp], dim=-1)
-            best[tokens], order = values.topk(k, dim=-1)
-            where[tokens] = places.gather(-1, order)
-    return TopNeurons(best.float().cpu(), (where // d_mlp).cpu(), (where % d_mlp).cpu())
+        tokens.append(_Largest(d_mlp, k, device))
+        for first in range(0, d_vocab, chunk):
+            rows = slice(first, first + chunk)
+            products = model.W_E[rows] @ w_out.T  # [chunk, d_mlp]
+            neurons.add(rows, products, first_id=layer * d_mlp)
+            tokens[layer].add(slice(None), products.T, first_id=first)
+    where = neurons.ids.cpu()
+    return (
+        TopNeurons(neurons.values.cpu(), where // d_mlp, where % d_mlp),
+        TopTokens(torch.stack([of.values for of in tokens]).cpu(), torch.stack([of.ids for of in tokens]).cpu()),
+    )
+
+
+class _Largest:
+    """The k largest values of every row of a matrix whose columns come in parts, and their columns, each [row, k]."""
+
+    def __init__(self, n_rows: int, k: int, device: torch.device) -> None:
+        self.values = torch.full((n_rows, k), -torch.inf, device=device)
+        self.ids = torch.zeros((n_rows, k), dtype=torch.long, device=device)
+
+    def add(self, rows: slice, part: Tensor, first_id: int) -> None:
+        """Take the next columns of some rows, [row, column]; parts must come in ascending order of their columns."""
+        k = self.ids.shape[1]
+        values, columns = _largest(part, k)
+        values = torch.cat([self.values[rows], values], dim=1)  # the older ones first, whose ids are lower
+        ids = torch.cat([self.ids[rows], columns + first_id], dim=1)
+        self.values[rows], order = _largest(values, k)
+        self.ids[rows] = ids.gather(1, order).masked_fill(self.values[rows].isneginf(), 0)
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest values of each row and their columns, of equal ones the first column, each [row, k].
+
+    `max` promises that order and `topk` none (on a CPU it takes the last of equal ones), so that files might differ
+    between devices. Each maximum is hidden while the next is sought, then put back: no second matrix is needed.
+    """
+    found = []
+    for _ in range(min(k, values.shape[1])):
+        found.append(values.max(dim=1, keepdim=True))
+        values.scatter_(1, found[-1].indices, -torch.inf)
+    for best in reversed(found):
+        values.scatter_(1, best.indices, best.values)
+    return torch.cat([best.values for best in found], dim=1), torch.cat([best.indices for best in found], dim=1)

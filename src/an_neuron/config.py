@@ -10,7 +10,7 @@ from jsonschema.exceptions import ValidationError
 
 from an_neuron.errors import UserError
 from an_neuron.model_folder import Shape, Tokenizer, folder_mistakes, read_shape
-from an_neuron.prompts import tokenize_prompts
+from an_neuron.prompts import single_token, tokenize_prompts
 
 LONGEST_ROW = 2048
 Config = Mapping[str, Any]
@@ -67,6 +67,11 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         tokenize_prompts(tokenizer, dict(study))
     except UserError as error:
         found += str(error).splitlines()
+    for number, pair in enumerate(_listed_pairs(study)):
+        try:
+            single_token(tokenizer, pair["token"])
+        except UserError as error:
+            found.append(f"pairs[{number}].token: {error}")
     return found
 
 
@@ -159,13 +164,24 @@ def _source_mistakes(study: Config) -> Iterator[str]:
         yield f"corpus.file: there is no file {corpus['file']!r}; give a local HTML or text file."
 
 
+def _listed_pairs(study: Config) -> list[Config]:
+    """Return the pairs that a study lists, if they are whole enough to look into."""
+    pairs = study.get("pairs")
+    return (
+        [pair for pair in pairs if isinstance(pair, dict) and _are_texts(pair, "token")]
+        if isinstance(pairs, list)
+        else []
+    )
+
+
 def _range_mistakes(study: Config, shape: Shape) -> list[str]:
     found = []
-    neuron = study.get("neuron", "auto")
-    if isinstance(neuron, dict):
+    neurons = {"neuron": study.get("neuron"), **{f"pairs[{n}]": pair for n, pair in enumerate(_listed_pairs(study))}}
+    for where, neuron in neurons.items():
         for key, limit in (("layer", shape.n_layers), ("index", shape.d_mlp)):
-            if isinstance(neuron.get(key), int) and not 0 <= neuron[key] < limit:
-                found.append(f"neuron.{key}: {neuron[key]} is out of range; this model has 0 to {limit - 1}.")
+            number = neuron.get(key) if isinstance(neuron, dict) else None
+            if isinstance(number, int) and not 0 <= number < limit:
+                found.append(f"{where}.{key}: {number} is out of range; this model has 0 to {limit - 1}.")
     layers = study.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, int) and not 0 <= layer < shape.n_layers:

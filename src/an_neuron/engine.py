@@ -11,8 +11,8 @@ from transformers.pytorch_utils import Conv1D
 
 from an_neuron import attention
 from an_neuron.errors import UserError
-from an_neuron.hooks import Hook
-from an_neuron.plain import module_behind, plain_model
+from an_neuron.hooks import Hook, hooked
+from an_neuron.plain import TOLERANCE, module_behind, plain_model
 
 WAVE_BYTES = (2 << 30, 400 << 20)
 """Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
@@ -41,6 +41,8 @@ class Engine:
     ----------
     bridge
         A TransformerLens bridge, with raw or processed weights.
+    implementation
+        transformers' name of the attention function; patching needs its own.
 
     Raises
     ------
@@ -48,8 +50,8 @@ class Engine:
         If the architecture cannot be treated exactly.
     """
 
-    def __init__(self, bridge: TransformerBridge) -> None:
-        self.model = plain_model(bridge)
+    def __init__(self, bridge: TransformerBridge, implementation: str = attention.NAME) -> None:
+        self.model = plain_model(bridge, implementation)
         self.device = next(self.model.parameters()).device
         self.blocks = [*self.model.get_submodule(_name(bridge, "blocks"))]
         self.norm = self.model.get_submodule(_name(bridge, "ln_final"))
@@ -64,6 +66,7 @@ class Engine:
         for site in ("k", "v"):
             self.n_heads[site] = bridge.cfg.n_key_value_heads or bridge.cfg.n_heads
         self.d_mlp = bridge.cfg.d_mlp
+        self._check_logits()
 
     @property
     def n_layers(self) -> int:
@@ -71,11 +74,14 @@ class Engine:
         return len(self.blocks)
 
     def logits(self, residual: Tensor, tokens: Sequence[int] | None = None) -> Tensor:
-        """Return the model's logits of some tokens, of all if None, for final residuals [row, d_model]."""
-        weight, bias = self.unembed.weight, getattr(self.unembed, "bias", None)
-        if tokens is not None:
-            weight, bias = weight[list(tokens)], None if bias is None else bias[list(tokens)]
-        logits = nn.functional.linear(self.norm(residual), weight, bias).float()
+        """Return the model's logits of some tokens, of all if None, for final residuals [..., d_model]."""
+        return self.unembedded(self.norm(residual), slice(None) if tokens is None else list(tokens))
+
+    def unembedded(self, normalized: Tensor, tokens: slice | list[int]) -> Tensor:
+        """Return the logits of some tokens for what leaves the final norm, [..., d_model]."""
+        bias = getattr(self.unembed, "bias", None)
+        weight, bias = self.unembed.weight[tokens], None if bias is None else bias[tokens]
+        logits = nn.functional.linear(normalized, weight, bias).float()
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     def w_out(self, layer: int) -> Tensor:
@@ -110,6 +116,20 @@ class Engine:
         mlp = self.where["post"][0].rpartition(".")[0]
         cut = [block.get_submodule(self.where["z"][0]), block.get_submodule(mlp)]
         return [(module, "in", lambda activation: activation[:, -1:]) for module in cut]
+
+    @torch.inference_mode()
+    def _check_logits(self) -> None:
+        """Hold the logits of a few tokens' final residuals against the model's own."""
+        ids = torch.arange(3, device=self.device)[None] % self.model.config.vocab_size
+        residuals: list[Tensor] = []
+        with attention.ordinary(), hooked([(self.norm, "in", residuals.append)]):
+            theirs = self.model(ids, use_cache=False).logits.float()
+        worst = float((self.logits(residuals[0]) - theirs).abs().max())
+        if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
+            raise UserError(
+                f"This architecture ({type(self.model).__name__}) turns the final residual stream into logits in a way "
+                f"that is not known here (they differ by {worst:.1e}), so its logits cannot be measured."
+            )
 
     def measure(self, metric: Metric, residual: Tensor) -> Tensor:
         """Return the metric of final residuals, [row]."""

@@ -22,14 +22,19 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figure_style import (
+    BROWSER_LIMIT,
     CELL_ARROW_COLOR,
     MARK_COLOR,
     MARKER_RADIUS,
-    REFERENCE_COLOR,
     STATIC_LIMIT,
+    TOP_PREDICTION_COLORS,
+    add_reference,
+    add_subtitle,
     empty_figure,
     hover,
+    margin_figure,
     markers,
+    pair_counts,
     state_thinning,
     strong_cells,
     style_heat_map,
@@ -38,9 +43,7 @@ from an_neuron.figure_style import (
     visible,
 )
 from an_neuron.hdf5 import Table
-from an_neuron.labels import MARGIN, Frame, Labels, add_box, add_text, along, annotate, padded, text_size
-
-TOP_PREDICTION_COLORS = {False: "blue", True: "red"}
+from an_neuron.labels import MARGIN, Frame, Labels, add_box, along, annotate, padded, text_size
 
 SITE_TITLES = {
     "resid_pre": "Logit Difference From Patched Residual Stream",
@@ -51,6 +54,7 @@ SITE_TITLES = {
 STANDS_OUT = 1.5  # times the second best
 SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
 MARKED_LAYERS = 2
+ZOOMED_PIXEL = 0.2  # pixels between points that a browser may leave out, as one can zoom in
 LABELLED_ALIGNMENTS = slice(7)
 LABELLED_SIMILARITIES = slice(0, 21, 3)
 
@@ -79,7 +83,7 @@ def logit_lens_fig(table: Table) -> go.Figure:
         )
     )
     layout = Labels(frame, along(frame.pixels(x, y)))
-    _add_reference(figure, layout, own, f"Model's own logit difference: {own:.2f}")
+    add_reference(figure, layout, own, f"Model's own logit difference: {own:.2f}")
     peak = int(np.nanargmax(y))
     verb = "spikes to" if 0 < peak < len(y) - 1 else "peaks at"
     annotate(figure, layout, [(x[peak], y[peak], f"Logit Difference {verb} {y[peak]:.2f}")])
@@ -145,8 +149,8 @@ def patched_neuron_fig(table: Table, static: bool = True) -> go.Figure:
 def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw a neuron's positive activations against a token's margin, in red where the token is the top prediction.
 
-    With more than `STATIC_LIMIT` points a static figure keeps every red one and of the blue ones that fall on the same
-    spot one; its subtitle says how many are drawn. For a browser all are drawn.
+    With more than `STATIC_LIMIT` points (in a browser `BROWSER_LIMIT`) every red one is drawn, and of the blue ones
+    that fall on the same spot one; where red ones alone are too many, one of each colour. The subtitle says how many.
 
     Parameters
     ----------
@@ -156,20 +160,17 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     static
         Draw for a static file, not for a browser.
     """
-    attributes = table.attributes
-    neuron, token = f"Layer {attributes['layer']} Neuron {attributes['neuron']}", visible(attributes["token"])
     positive = table["activation"] > 0
     activation, margin = table["activation"][positive], table["margin"][positive]
-    ids = table["token_id"][positive]
+    ids, red = table["token_id"][positive], margin > 0
     frame = Frame(padded(activation, 0.03), padded(margin, 0.05), {**MARGIN, "t": 80, "r": 140})
-    x_title, y_title = f"{neuron} activation", f'"{token}" Logit - Max Other Logit'
-    title = f'{neuron} activations (>=0) vs. "{token}" Logit subtract Top Other Logit'
-    figure = empty_figure(title, x_title, y_title, frame)
+    figure = margin_figure(table.attributes, frame)
     pixels = frame.pixels(activation, margin)
-    drawn = thinned(pixels, margin > 0, STATIC_LIMIT) if static else np.ones(len(margin), dtype=bool)
+    drawn = _drawn(figure, pixels, red, static)
     vocabulary = np.asarray([visible(text) for text in table["vocabulary"]], dtype=object)
+    x_title, y_title = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
     for top in (False, True):  # red is drawn last, over the blue
-        chosen = drawn & ((margin > 0) == top)
+        chosen = drawn & (red == top)
         lines = f"Top prediction={top}", f"{x_title}=%{{x}}", f"{y_title}=%{{y}}"
         options = {
             "name": str(top),
@@ -179,10 +180,24 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
         }
         figure.add_trace(markers(activation[chosen], margin[chosen], static, len(margin), **options))
     figure.update_layout(showlegend=True, legend_title_text="Top prediction")
-    state_thinning(figure, drawn, "all red ones, and one of the blue ones wherever they overlap")
-    counts = f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
-    add_box(figure, Labels(frame, pixels), counts)
+    add_box(figure, Labels(frame, pixels), pair_counts(table.attributes))
     return figure
+
+
+def _drawn(figure: go.Figure, pixels: np.ndarray, red: np.ndarray, static: bool) -> np.ndarray:
+    """Choose the points to be drawn, [n] booleans, and state how many there are."""
+    limit, square = (STATIC_LIMIT, 1.0) if static else (BROWSER_LIMIT, ZOOMED_PIXEL)
+    if len(red) <= limit:
+        add_subtitle(figure, f"all {len(red):,} points drawn" if len(red) else "no activation is positive")
+        return np.ones(len(red), dtype=bool)
+    if red.sum() <= limit // 2:
+        drawn, how = thinned(pixels, red, limit, square), "all red ones, and one of the blue ones wherever they overlap"
+    else:
+        drawn, how = np.empty(len(red), dtype=bool), "one of each colour wherever they overlap"
+        for chosen in (red, ~red):
+            drawn[chosen] = thinned(pixels[chosen], np.zeros(chosen.sum(), dtype=bool), limit // 2, square)
+    state_thinning(figure, drawn, how)
+    return drawn
 
 
 def neuron_dot_vocab_fig(table: Table, static: bool = True) -> go.Figure:
@@ -246,18 +261,6 @@ def _label_highest(figure: go.Figure, values: np.ndarray, texts: Sequence[str], 
     chosen = np.argsort(-values, kind="stable")[ranks]
     layout = Labels(frame, frame.pixels(np.arange(len(values)), values))
     annotate(figure, layout, [(index, values[index], texts[index]) for index in chosen], standoff=MARKER_RADIUS)
-
-
-def _add_reference(figure: go.Figure, layout: Labels, value: float, text: str) -> None:
-    """Add a dashed horizontal line, and its label where the curve leaves most room."""
-    figure.add_hline(y=value, line_dash="dash", line_color=REFERENCE_COLOR, line_width=1)
-    width, height = text_size(text)
-    level = float(layout.frame.pixels(0, value)[0, 1])
-    lefts = np.linspace(4, layout.frame.size[0] - width - 4, 12)
-    tops = (level - height - 2, level + 2)
-    left, top, right, bottom = layout.put((x, y, x + width, y + height) for x in lefts for y in tops)
-    layout.obstacles = np.vstack([layout.obstacles, along(np.array([[0.0, level], [layout.frame.size[0], level]]))])
-    add_text(figure, layout.frame, ((left + right) / 2, (top + bottom) / 2), text=text, font_color=REFERENCE_COLOR)
 
 
 def _tokens_at(tokens: np.ndarray, pos: int) -> list[str]:

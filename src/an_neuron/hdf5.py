@@ -6,6 +6,7 @@ texts variable-length UTF-8. Files are written to a temporary name and renamed, 
 carry no time stamps, so the same values give the same bytes.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,26 +20,42 @@ import numpy as np
 from an_neuron import __version__
 from an_neuron.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """Values with the names of their axes, their unit and one sentence on what they are."""
+    """Values with the names of their axes, their unit and one sentence on what they are.
+
+    Counts that may pass two billion are `wide`: int64.
+    """
 
     values: Any
     dims: tuple[str, ...]
     unit: str = ""
     description: str = ""
+    wide: bool = False
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any failure."""
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any failure.
+
+    Raises
+    ------
+    UserError
+        If the disk is full.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"The disk is full: {path} cannot be written. Make room and run snakemake again.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,7 +72,7 @@ def create(path: str | Path, attributes: Mapping[str, Any]) -> Iterator[h5py.Fil
 
 def add(file: h5py.File, name: str, dataset: Dataset, **options: Any) -> h5py.Dataset:
     """Add `dataset` to an open file as float32, int32, bool or UTF-8 text; return the h5py dataset."""
-    values = _storable(dataset.values)
+    values = np.asarray(dataset.values, np.int64) if dataset.wide else _storable(dataset.values)
     if values.ndim != len(dataset.dims):
         raise ValueError(f"{name}: {values.ndim} axes, but dims {dataset.dims}")
     created = file.create_dataset(name, data=values, dtype=_stored_type(values), track_times=False, **options)
@@ -106,16 +123,25 @@ def read(path: str | Path) -> Table:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[h5py.File]:
-    """Open a file for reading; a missing or damaged one is named in a UserError."""
+    """Open a file for reading; a missing or damaged one, or one that it looks into, is named in a UserError."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run snakemake again.") from error
     with file:
         try:
+            _check_sources(file)
             yield file
         except (KeyError, OSError) as error:  # h5py raises a KeyError where an object's header is damaged
             raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again.") from error
+
+
+def _check_sources(file: h5py.File) -> None:
+    """Refuse a file whose virtual datasets lack a source; HDF5 would answer with fill values."""
+    virtual = (file[name] for name in file if isinstance(file[name], h5py.Dataset) and file[name].is_virtual)
+    for path in sorted({source.file_name for dataset in virtual for source in dataset.virtual_sources()}):
+        with opened(Path(file.filename).parent / path):
+            pass
 
 
 def _storable(values: Any) -> np.ndarray:

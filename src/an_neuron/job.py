@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -16,11 +16,13 @@ class _Both:
         self._terminal, self._log = terminal, log
 
     def write(self, text: str) -> int:
-        self._log.write(text.replace("\r", "\n"))
+        with suppress(OSError):  # a log on a full disk must not hide why a job stopped
+            self._log.write(text.replace("\r", "\n"))
         return self._terminal.write(text)
 
     def flush(self) -> None:
-        self._log.flush()
+        with suppress(OSError):
+            self._log.flush()
         self._terminal.flush()
 
     def __getattr__(self, name: str) -> object:

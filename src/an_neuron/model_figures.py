@@ -19,6 +19,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figure_style import (
+    BROWSER_LIMIT,
     CELL_ARROW_COLOR,
     REFERENCE_COLOR,
     STATIC_LIMIT,
@@ -47,7 +48,6 @@ STRONG_COLOR = "#d62728"
 QUIET_SIZE, STRONG_SIZE = 4, 7
 
 ALWAYS_DRAWN = 1_000  # of the largest; none of them gives way to a neighbour
-BROWSER_LIMIT = 500_000  # points in a browser, where WebGL draws them
 LABELLED_NEURONS = 8
 LABELLED_MISSES = 5
 LABEL_SHARE = 0.05  # of the largest: below it a point hardly leaves the band at 0

@@ -107,6 +107,10 @@ class Tokenizer:
         """Return the text of one token; the empty string for an id that the tokenizer does not know."""
         return str(self._fast.decode([token], skip_special_tokens=False))
 
+    def join(self, tokens: list[int]) -> str:
+        """Return the text of successive tokens, of which several may make up one character."""
+        return str(self._fast.decode(tokens, skip_special_tokens=False))
+
     def texts(self, tokens: list[int]) -> list[str]:
         """Return the text of each token."""
         return [self.text(token) for token in tokens]

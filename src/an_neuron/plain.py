@@ -19,8 +19,16 @@ TANH_GELUS = tuple(type(ACT2FN[name]) for name in ("gelu_new", "gelu_fast", "gel
 TOLERANCE = 1e-4
 
 
-def plain_model(bridge: TransformerBridge) -> Any:
+def plain_model(bridge: TransformerBridge, implementation: str = attention.NAME) -> Any:
     """Return the Hugging Face model of a bridge, around the bridge's own parameters.
+
+    Parameters
+    ----------
+    bridge
+        A TransformerLens bridge.
+    implementation
+        transformers' name of the attention function; "sdpa" becomes "eager" where the scores are soft-capped, which
+        SDPA cannot do.
 
     Raises
     ------
@@ -29,7 +37,8 @@ def plain_model(bridge: TransformerBridge) -> Any:
     """
     original = bridge.original_model
     config = type(original.config).from_dict(original.config.to_dict())
-    config._attn_implementation = attention.NAME
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    config._attn_implementation = "eager" if capped and implementation == "sdpa" else implementation
     with torch.device("meta"):
         plain = type(original)(config)
     for path, module in plain.named_modules():
@@ -109,6 +118,8 @@ def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
     with attention.ordinary():
         own = plain(ids, use_cache=False).logits.float().log_softmax(-1)
     theirs = bridge(ids).float().log_softmax(-1)
+    if not theirs.isfinite().all():
+        raise UserError("The model's logits are not finite numbers; its weights may be damaged.")
     worst = float((own - theirs).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
         raise UserError(

@@ -1,7 +1,6 @@
 """Measured against published values: one row a quantity, with a verdict."""
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from math import isfinite
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 from an_neuron import hdf5
 from an_neuron.errors import UserError
 from an_neuron.hdf5 import Table
+from an_neuron.pages import write_page
 
 COLUMNS = ["quantity", "published", "tolerance", "source"]
 ROUNDING = 1e-6
@@ -86,22 +86,8 @@ def summary(compared: pd.DataFrame) -> str:
 def write_html(compared: pd.DataFrame, path: Path) -> None:
     """Write the comparison as a small page, verdicts in colour."""
     colours = {"reproduced": "#1a7f37", "differs": "#cf222e", "not measured": "#6e7781"}
-    styled = (
-        compared.style.hide(axis="index")
-        .format(str, escape="html")
-        .map(lambda text: f"color: {colours[text]}", subset=["verdict"])
-    )
-    styled = styled.set_table_styles(
-        [
-            {"selector": "td, th", "props": "padding: 0.2em 0.8em; text-align: left; font: 14px sans-serif"},
-            {"selector": "tr:nth-child(even)", "props": "background: #f6f8fa"},
-        ]
-    )
-    table = styled.to_html(table_uuid="published", doctype_html=True)
-    with hdf5.replacing(path) as temporary:
-        temporary.write_text(
-            f"{table}<p style='font: 14px sans-serif'>{escape(summary(compared))}</p>\n", encoding="utf-8"
-        )
+    styled = compared.style.format(str, escape="html").map(lambda text: f"color: {colours[text]}", subset=["verdict"])
+    write_page(path, styled, summary(compared))
 
 
 def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
@@ -110,8 +96,8 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     Parameters
     ----------
     tables
-        Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its alignment), top_neurons and
-        activations.
+        Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its alignment), top_neurons,
+        activations (of all pairs) and pair (the studied one).
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
     return dict(
@@ -122,6 +108,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_neurons(read["neurons"]),
             *_alignment(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
+            *_thresholds(read["pair"]),
         ]
     )
 
@@ -178,6 +165,11 @@ def _corpus(path: Path) -> Iterator[tuple[str, Value]]:
         ids, vocabulary = file["token_id"], file["vocabulary"].asstr()
         yield "corpus: rows", int(ids.shape[0])
         yield "corpus: tokens a row", int(ids.shape[1])
-        yield "corpus: occurrences", int(file.attrs["occurrences"])
-        yield "corpus: top predictions", int(file.attrs["top_predictions"])
+        yield "corpus: occurrences", int(file["occurrences"][0])
+        yield "corpus: top predictions", int(file["top_predictions"][0])
         yield "corpus: first tokens", " ".join(repr(vocabulary[int(token)]) for token in ids[0, 1:11])
+
+
+def _thresholds(pair: Table) -> Iterator[tuple[str, Value]]:
+    for name in ("threshold", "precision", "recall"):
+        yield f"corpus: best {name}", float(pair.attributes[f"best_{name}"])

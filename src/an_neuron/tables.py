@@ -1,6 +1,6 @@
 """Every result's file: which datasets it holds, on which axes, in which unit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import pandas as pd
 import torch
 
 from an_neuron import hdf5
-from an_neuron.alignment import NeuronAlignment, TopNeurons
-from an_neuron.corpus import Recorded
+from an_neuron.alignment import NeuronAlignment, TopNeurons, TopTokens
 from an_neuron.hdf5 import Dataset, Table
 from an_neuron.lens import LogitLens
 from an_neuron.model_folder import Tokenizer
@@ -155,50 +154,6 @@ def write_sweep(path: Path, sweep: Sweep, dims: tuple[str, ...], attributes: Att
     hdf5.write(path, {**datasets, **more}, attributes)
 
 
-def write_activations(
-    path: Path, rows: np.ndarray, vocabulary: Sequence[str], recorded: Iterable[Recorded], attributes: Attributes
-) -> None:
-    """Write activations/….h5 as the corpus pass goes on; nothing but the pass's last rows is held in memory.
-
-    ==============  ========  =======  =================================================================
-    dataset         dims      dtype    content
-    ==============  ========  =======  =================================================================
-    token_id        row, pos  int32    tokens of the corpus, BOS first
-    activation      row, pos  float32  the neuron's activation (hook_post)
-    margin          row, pos  float32  logit(token) - largest other logit; positive = top prediction
-    top_prediction  row, pos  int32    most likely next token
-    vocabulary      d_vocab   text     text of each token id
-    ==============  ========  =======  =================================================================
-
-    The root attributes layer, neuron, token, token_id and readout say what was recorded, occurrences how often the
-    token stands in the corpus, top_predictions how often it is the top prediction.
-    """
-    token = int(attributes["token_id"])
-    dims = ("row", "pos")
-    streams = {
-        "activation": Dataset(np.float32(), dims, "", "the neuron's activation (hook_post)"),
-        "margin": Dataset(np.float32(), dims, LOGITS, "logit(token) - largest other logit"),
-        "top_prediction": Dataset(np.int32(), dims, "token id", "most likely next token"),
-    }
-    with hdf5.create(path, attributes) as file:
-        hdf5.add(file, "token_id", Dataset(rows, dims, "token id", "tokens of the corpus, BOS first"))
-        hdf5.add(file, "vocabulary", Dataset(list(vocabulary), ("d_vocab",), "", "text of each token id"))
-        for name, stream in streams.items():
-            dataset = file.create_dataset(name, rows.shape, np.asarray(stream.values).dtype, track_times=False)
-            hdf5.describe(dataset, stream)
-        done = top_predictions = 0
-        for part in recorded:
-            upto = done + len(part.activation)
-            for name in streams:
-                file[name][done:upto] = getattr(part, name).numpy()
-            top_predictions += int((part.margin > 0).sum())
-            done = upto
-        if done != len(rows):
-            raise ValueError(f"{done} of {len(rows)} rows were recorded")
-        file.attrs["occurrences"] = int((rows[:, 1:] == token).sum())
-        file.attrs["top_predictions"] = top_predictions
-
-
 def write_neuron_alignment(
     path: Path, found: NeuronAlignment, vocabulary: Sequence[str], attributes: Attributes
 ) -> None:
@@ -220,6 +175,16 @@ def write_top_neurons(path: Path, found: TopNeurons, vocabulary: Sequence[str], 
         "layer": Dataset(found.layer, dims, "", "the neuron's layer"),
         "neuron": Dataset(found.neuron, dims, "", "the neuron's number in its layer"),
         "token": _tokens(vocabulary),
+    }
+    hdf5.write(path, datasets, attributes)
+
+
+def write_top_tokens(path: Path, found: TopTokens, attributes: Attributes) -> None:
+    """Write alignment/top_tokens.h5: value and token id of each neuron's best tokens, [layer, d_mlp, k]."""
+    dims = ("layer", "d_mlp", "k")
+    datasets = {
+        "value": Dataset(found.value, dims, "", "W_E of the token dot W_out of the neuron, best first"),
+        "token": Dataset(found.token, dims, "token id", "the token"),
     }
     hdf5.write(path, datasets, attributes)
 

@@ -28,7 +28,8 @@ rule align_tokens:
     input:
         model=model_files,
     output:
-        "results/{study}/alignment/top_neurons.h5",
+        neurons="results/{study}/alignment/top_neurons.h5",
+        tokens="results/{study}/alignment/top_tokens.h5",
     log:
         "results/{study}/logs/align_tokens.log",
     benchmark:

@@ -10,6 +10,7 @@ from an_neuron.config import check_config
 from an_neuron.errors import UserError
 from an_neuron.library import put_on_python_path
 from an_neuron.model_folder import read_shape, weight_files
+from an_neuron.pairs import pair_names
 
 put_on_python_path()
 
@@ -151,29 +152,74 @@ def neuron_of(wildcards):
     return neuron["layer"], neuron["index"]
 
 
-def token_slug(wildcards):
-    """Return the answer as file names have it, as in the notebook: stripped."""
-    return (
-        re.sub(r"\W+", "_", study_of(wildcards)["answer"].strip()).strip("_") or "token"
-    )
+def studied_pair(wildcards):
+    """Return the name, in files, of the answer and the studied neuron."""
+    return pair_names([(study_of(wildcards)["answer"], *neuron_of(wildcards))])[0]
 
 
 def of_neuron(pattern):
-    """Return an input function that fills in a study's token, layer and index."""
+    """Return an input function that fills in a study's pair, layer and index."""
 
     def fill(wildcards):
         layer, index = neuron_of(wildcards)
+        pair = studied_pair(wildcards)
         return pattern.format(
-            study=wildcards.study,
-            token=token_slug(wildcards),
-            layer=layer,
-            index=index,
+            study=wildcards.study, pair=pair, layer=layer, index=index
         )
 
     return fill
 
 
-NEURON_FIGURE = "token_{token}_layer_{layer}_neuron_{index}_"
+def what_pairs_need(wildcards):
+    """Return the files from which a study's pairs are chosen."""
+    study, folder = study_of(wildcards), f"results/{wildcards.study}"
+    files = {}
+    if study["neuron"] == "auto":
+        files["neuron"] = f"{folder}/neuron.json"
+    if study["top"]:
+        files["top_neurons"] = f"{folder}/alignment/top_neurons.h5"
+        files["top_tokens"] = f"{folder}/alignment/top_tokens.h5"
+    return files
+
+
+def pairs_of(wildcards):
+    """Return the names of a study's pairs; those that the model decides are chosen first."""
+    study = study_of(wildcards)
+    if study["neuron"] == "auto" or study["top"]:
+        chosen = checkpoints.select_pairs.get(study=wildcards.study).output[0]
+        return [pair["name"] for pair in json.loads(Path(chosen).read_text())]
+    studied = {"token": study["answer"], **study["neuron"]}
+    pairs = [
+        (pair["token"], pair["layer"], pair["index"])
+        for pair in [studied, *study["pairs"]]
+    ]
+    return pair_names(dict.fromkeys(pairs))
+
+
+def pair_tables(wildcards):
+    return expand(
+        "results/{study}/activations/{pair}.h5",
+        study=wildcards.study,
+        pair=pairs_of(wildcards),
+    )
+
+
+def corpus_pass(wildcards):
+    """Return how the corpus is read, and what is kept of it."""
+    study = study_of(wildcards)
+    kept = {key: study["corpus"][key] for key in ("precision", "keep", "dtype")}
+    return {"readout": study["readout"], **kept}
+
+
+def activation_figure_input(wildcards):
+    """Return the table of a pair's points: all of them, or what a summary kept."""
+    folder = f"results/{wildcards.study}/activations"
+    if study_of(wildcards)["corpus"]["keep"] == "summary":
+        return {"summary": f"{folder}/{wildcards.pair}.h5"}
+    shards = [shard.format(study=wildcards.study) for shard in SHARDS]
+    return {"gathered": f"{folder}/pairs.h5", "shards": shards}
+
+
 FIGURES = [
     "logit_lens_fig",
     *(f"patched_{short}_fig" for short in SITES),
@@ -183,8 +229,12 @@ FIGURES = [
 WHOLE_MODEL_FIGURES = ["neuron_map_fig", "attribution_fig"]
 NEURON_FIGURES = [
     "patched_neuron_fig",
-    f"{NEURON_FIGURE}logit_activation_fig",
-    f"{NEURON_FIGURE}neuron_dot_vocab_fig",
+    "{pair}_neuron_dot_vocab_fig",
+]
+PAIR_FIGURES = [
+    "{pair}_logit_activation_fig",
+    "{pair}_top_prediction_fig",
+    "{pair}_precision_recall_fig",
 ]
 
 
@@ -214,6 +264,15 @@ def neuron_targets(study):
     if "published" in study_of(wildcards):
         patterns.append("results/{study}/published.csv")
     return [of_neuron(pattern)(wildcards) for pattern in patterns]
+
+
+def pair_targets(study):
+    """Return what a study builds of each of its pairs, once they are known: figures, contexts, a row each."""
+    wildcards = SimpleNamespace(study=study)
+    patterns = figure_files(PAIR_FIGURES) + ["results/{study}/contexts/{pair}.html"]
+    files = expand(patterns, study=study, pair=pairs_of(wildcards))
+    shards = [shard.format(study=study) for shard in SHARDS]  # a lost one is made again
+    return [*files, *shards, f"results/{study}/pairs.csv"]
 
 
 def whole_model_targets(study):

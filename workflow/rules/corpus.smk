@@ -1,4 +1,4 @@
-"""The corpus: downloaded, its text extracted and tokenized, and read by the model once."""
+"""The corpus: downloaded, its text extracted and tokenized."""
 
 
 rule download_book:
@@ -32,6 +32,8 @@ rule extract_text:
         "results/{study}/benchmarks/extract_text.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    params:
+        boilerplate=lambda wildcards: study_of(wildcards)["corpus"]["boilerplate"],
     script:
         "../scripts/extract_text.py"
 
@@ -54,28 +56,3 @@ rule tokenize_corpus:
         attributes=attributes,
     script:
         "../scripts/tokenize_corpus.py"
-
-
-rule cache_activations:
-    input:
-        prompts="results/{study}/prompts/tokens.h5",
-        tokens="results/{study}/corpus/tokens.h5",
-        model=model_files,
-    output:
-        "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5",
-    log:
-        "results/{study}/logs/cache_activations/token_{token}_layer_{layer}_neuron_{index}.log",
-    benchmark:
-        "results/{study}/benchmarks/cache_activations/token_{token}_layer_{layer}_neuron_{index}.tsv"
-    conda:
-        "../../envs/an_neuron.yaml"
-    threads: model_threads
-    resources:
-        gpu=1,
-        device=DEVICE,
-    params:
-        folder=model_folder,
-        readout=lambda wildcards: study_of(wildcards)["readout"],
-        attributes=attributes,
-    script:
-        "../scripts/cache_activations.py"

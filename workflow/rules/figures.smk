@@ -48,36 +48,74 @@ rule plot_patched_neurons:
 
 rule plot_logit_activation:
     input:
-        "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5",
+        unpack(activation_figure_input),
     output:
         figure_outputs(
-            f"{NEURON_FIGURE}logit_activation_fig",
+            "{pair}_logit_activation_fig",
             "logit_activation",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_logit_activation/token_{token}_layer_{layer}_neuron_{index}.log",
+        "results/{study}/logs/plot_logit_activation/{pair}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_logit_activation/token_{token}_layer_{layer}_neuron_{index}.tsv"
+        "results/{study}/benchmarks/plot_logit_activation/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     script:
         "../scripts/plot_logit_activation.py"
 
 
-rule plot_neuron_dot_vocab:
+rule plot_top_prediction:
     input:
-        "results/{study}/alignment/neuron_{layer}_{index}.h5",
+        "results/{study}/activations/{pair}.h5",
     output:
         figure_outputs(
-            f"{NEURON_FIGURE}neuron_dot_vocab_fig",
+            "{pair}_top_prediction_fig",
+            "top_prediction",
+            "Finding 2: the neuron over a book",
+        ),
+    log:
+        "results/{study}/logs/plot_top_prediction/{pair}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_top_prediction/{pair}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_top_prediction.py"
+
+
+rule plot_precision_recall:
+    input:
+        "results/{study}/activations/{pair}.h5",
+    output:
+        figure_outputs(
+            "{pair}_precision_recall_fig",
+            "precision_recall",
+            "Finding 2: the neuron over a book",
+        ),
+    log:
+        "results/{study}/logs/plot_precision_recall/{pair}.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_precision_recall/{pair}.tsv"
+    conda:
+        "../../envs/an_neuron.yaml"
+    script:
+        "../scripts/plot_precision_recall.py"
+
+
+rule plot_neuron_dot_vocab:
+    input:
+        of_neuron("results/{study}/alignment/neuron_{layer}_{index}.h5"),
+    output:
+        figure_outputs(
+            "{pair}_neuron_dot_vocab_fig",
             "neuron_dot_vocab",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_neuron_dot_vocab/token_{token}_layer_{layer}_neuron_{index}.log",
+        "results/{study}/logs/plot_neuron_dot_vocab/{pair}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_neuron_dot_vocab/token_{token}_layer_{layer}_neuron_{index}.tsv"
+        "results/{study}/benchmarks/plot_neuron_dot_vocab/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     script:

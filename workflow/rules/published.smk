@@ -12,9 +12,8 @@ rule compare_published:
         neurons=of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
         neuron=of_neuron("results/{study}/alignment/neuron_{layer}_{index}.h5"),
         top_neurons="results/{study}/alignment/top_neurons.h5",
-        activations=of_neuron(
-            "results/{study}/activations/token_{token}_layer_{layer}_neuron_{index}.h5"
-        ),
+        activations="results/{study}/activations/pairs.h5",
+        pair=of_neuron("results/{study}/activations/{pair}.h5"),
     output:
         csv="results/{study}/published.csv",
         html=report(

@@ -1,4 +1,4 @@
-"""Find every token's best-aligned neurons."""
+"""Find every token's best-aligned neurons, and every neuron's best-aligned tokens."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from an_neuron.devices import pick
 from an_neuron.job import job
 from an_neuron.model_folder import Tokenizer
 from an_neuron.models import load_model, process_weights
-from an_neuron.tables import write_top_neurons
+from an_neuron.tables import write_top_neurons, write_top_tokens
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.threads):
@@ -15,4 +15,6 @@ if __name__ == "__main__":
         model = load_model(folder, pick(snakemake.resources.device))
         process_weights(model, snakemake.params.processing)
         vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
-        write_top_neurons(snakemake.output[0], align_tokens(model), vocabulary, snakemake.params.attributes)
+        neurons, tokens = align_tokens(model)
+        write_top_neurons(snakemake.output.neurons, neurons, vocabulary, snakemake.params.attributes)
+        write_top_tokens(snakemake.output.tokens, tokens, snakemake.params.attributes)

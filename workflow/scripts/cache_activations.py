@@ -1,31 +1,25 @@
-"""Record a neuron's activation, a token's margin and the top prediction at each token of a corpus."""
+"""Record every pair's activation and margin, and the top prediction, at each token of a part of the corpus."""
 
 from pathlib import Path
 
 from an_neuron import hdf5
-from an_neuron.corpus import record
+from an_neuron.activations import write_shard
+from an_neuron.batches import shard_rows
+from an_neuron.corpus import Reader, record
 from an_neuron.devices import pick
 from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
 from an_neuron.models import load_model
-from an_neuron.prompts import read_prompts
-from an_neuron.tables import write_activations
+from an_neuron.pairs import read_pairs
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
-        folder = Path(snakemake.params.folder)
-        layer, index = int(snakemake.wildcards.layer), int(snakemake.wildcards.index)
-        prompts, table = read_prompts(snakemake.input.prompts)
-        rows = hdf5.read(snakemake.input.tokens)["token_id"]
-        model = load_model(folder, pick(snakemake.resources.device))
-        recorded = record(model, rows, layer, index, prompts.answer, snakemake.params.readout)
-        attributes = {
-            **snakemake.params.attributes,
-            "layer": layer,
-            "neuron": index,
-            "token": table.attributes["answer"],
-            "token_id": prompts.answer,
-            "readout": snakemake.params.readout,
-        }
-        vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
-        write_activations(snakemake.output[0], rows, vocabulary, recorded, attributes)
+    with job(snakemake.log[0], snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
+        options, rows = snakemake.params.options, corpus["token_id"]
+        shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
+        bounds = shard_rows(*rows.shape, shard - 1, n_shards)
+        pairs = read_pairs(snakemake.input.pairs)
+        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        reader = Reader(model, pairs, options["readout"], options["precision"])
+        attributes = {**snakemake.params.attributes, **options}
+        recorded = record(reader, rows, *bounds)
+        kept = options["keep"], options["dtype"]
+        write_shard(snakemake.output[0], recorded, rows, bounds, pairs, reader.d_vocab, *kept, attributes)

@@ -13,7 +13,8 @@ if __name__ == "__main__":
     with job(snakemake.log[0]):
         folder = Path(snakemake.params.folder)
         text = Path(snakemake.input.text).read_text(encoding="utf-8")
-        n_ctx = row_length({"n_ctx": snakemake.params.n_ctx}, read_shape(folder))
-        rows = token_rows(Tokenizer(folder), text, n_ctx)
+        shape = read_shape(folder)
+        n_ctx = row_length({"n_ctx": snakemake.params.n_ctx}, shape)
+        rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab)
         described = Dataset(rows, ("row", "pos"), "token id", "BOS and tokens of the corpus")
         hdf5.write(snakemake.output[0], {"token_id": described}, snakemake.params.attributes)

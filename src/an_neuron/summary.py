@@ -1,0 +1,115 @@
+"""What a corpus pass can be boiled down to as it goes on: counts by bin, and the most activating places.
+
+Memory does not depend on the corpus, and the summaries of parts of a corpus add up to exactly that of the whole.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+N_CONTEXTS = 20
+"""How many of the most activating places are kept."""
+STEPS = 32
+"""Bins of activation in an octave; like floating-point numbers, they are of equal width within it."""
+
+
+def _octaves(low: int, high: int, steps: int) -> np.ndarray:
+    """Return bin edges from 2**low to 2**high, with equal steps inside each octave."""
+    starts = 2.0 ** np.arange(low, high)
+    return np.append((starts[:, None] * (1 + np.arange(steps) / steps)).ravel(), 2.0**high)
+
+
+ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, STEPS), [np.inf]])
+"""Edges of the activation's bins. The first bin holds all that is not positive; a bin holds its upper edge."""
+OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, 1), [np.inf]])
+"""Edges of the coarser bins in which predictions are counted."""
+_MARGINS = _octaves(-4, 8, 8)
+MARGIN_EDGES = np.concatenate([[-np.inf], -_MARGINS[::-1], [0.0], _MARGINS, [np.inf]])
+"""Edges of the margin's bins; those above 0 hold the places at which the token is the top prediction."""
+N_BINS = len(ACTIVATION_EDGES) - 1
+FIRST_TOP = len(_MARGINS) + 1
+"""The first margin bin above 0."""
+
+
+def bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bin of each value: edge < value <= next edge; the first edge is minus infinity."""
+    return np.searchsorted(edges, values, side="left") - 1
+
+
+@dataclass
+class Places:
+    """Places of a corpus, each [place]."""
+
+    activation: np.ndarray
+    margin: np.ndarray
+    row: np.ndarray
+    pos: np.ndarray
+    top_prediction: np.ndarray
+
+    def best(self, number: int = N_CONTEXTS) -> "Places":
+        """Return the most activating ones, best first; of equal ones the first in the corpus."""
+        return self.of(np.lexsort((self.pos, self.row, -self.activation))[:number])
+
+    def of(self, which: np.ndarray) -> "Places":
+        """Return some of the places."""
+        return Places(*(part[which] for part in self.parts()))
+
+    def joined(self, other: "Places") -> "Places":
+        """Return the places of both."""
+        return Places(*(np.concatenate(both) for both in zip(self.parts(), other.parts(), strict=True)))
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield the columns."""
+        return (getattr(self, field.name) for field in fields(self))
+
+
+def no_places() -> Places:
+    """Return no places."""
+    real, whole = np.empty(0, np.float32), np.empty(0, np.int32)
+    return Places(real, real, whole, whole, whole)
+
+
+class Summary:
+    """Counts and most activating places of one pair.
+
+    Attributes
+    ----------
+    count
+        How many tokens have an activation and a margin in these bins, [activation bin, margin bin].
+    prediction_count
+        How many have an activation in this octave and this top prediction, [octave, d_vocab].
+    places
+        The most activating places.
+    """
+
+    def __init__(self, d_vocab: int) -> None:
+        self.count = np.zeros((N_BINS, len(MARGIN_EDGES) - 1), np.int64)
+        self.prediction_count = np.zeros((len(OCTAVE_EDGES) - 1, d_vocab), np.int64)
+        self.places = no_places()
+
+    def add(self, activation: np.ndarray, margin: np.ndarray, top_prediction: np.ndarray, first_row: int) -> None:
+        """Add the next rows, each [row, pos]; first_row says where in the corpus they begin."""
+        own = bins(activation, ACTIVATION_EDGES)
+        np.add.at(self.count, (own, bins(margin, MARGIN_EDGES)), 1)
+        np.add.at(self.prediction_count, (bins(activation, OCTAVE_EDGES), top_prediction), 1)
+        row, pos = np.indices(activation.shape, dtype=np.int32)
+        columns = (activation, margin, row + np.int32(first_row), pos, top_prediction)
+        every = Places(*(column.ravel() for column in columns))
+        self._keep(every.of(_candidates(every.activation, N_CONTEXTS)))
+
+    def merge(self, other: "Summary") -> None:
+        """Add the summary of another part of the corpus."""
+        self.count += other.count
+        self.prediction_count += other.prediction_count
+        self._keep(other.places)
+
+    def _keep(self, more: Places) -> None:
+        self.places = self.places.joined(more).best()
+
+
+def _candidates(activation: np.ndarray, number: int) -> np.ndarray:
+    """Return the indices of all values that are at least the number-th largest, without sorting the others."""
+    if len(activation) <= number:
+        return np.arange(len(activation))
+    return np.flatnonzero(activation >= np.partition(activation, -number)[-number])

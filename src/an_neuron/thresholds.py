@@ -1,0 +1,80 @@
+"""How well "activation > t" tells that a token is the top prediction, for every threshold t."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_POINTS = 20_000
+"""How many thresholds of a curve are kept to be drawn; the best one is found among all."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision and recall of "activation > threshold", each [threshold], and the place of the best F1.
+
+    Precision is NaN where no activation is above the threshold, recall (and the best) where there is nothing to find.
+    """
+
+    threshold: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    best: int | None
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Harmonic mean of precision and recall."""
+        with np.errstate(invalid="ignore"):
+            return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+    def at_best(self) -> dict[str, float]:
+        """Return threshold, precision, recall and f1 with the largest F1; NaN where there is none."""
+        names = ("threshold", "precision", "recall", "f1")
+        return {
+            f"best_{name}": np.nan if self.best is None else float(getattr(self, name)[self.best]) for name in names
+        }
+
+    def thinned(self, limit: int = MOST_POINTS) -> "Curve":
+        """Return the curve with at most about so many thresholds, evenly taken, the best one among them."""
+        if len(self.threshold) <= limit:
+            return self
+        kept = np.linspace(0, len(self.threshold) - 1, limit).round().astype(int)
+        kept = np.unique(kept if self.best is None else np.append(kept, self.best))
+        best = None if self.best is None else int(np.searchsorted(kept, self.best))
+        return Curve(self.threshold[kept], self.precision[kept], self.recall[kept], best)
+
+
+def curve_of_values(activation: np.ndarray, hit: np.ndarray) -> Curve:
+    """Return the curve with a threshold at 0 and at every positive activation.
+
+    Parameters
+    ----------
+    activation
+        Of any shape.
+    hit
+        Whether the token is the top prediction there.
+    """
+    positive = activation > 0
+    values, which = np.unique(activation[positive], return_inverse=True)
+    totals = np.bincount(which, minlength=len(values))
+    hits = np.bincount(which, hit[positive], minlength=len(values)).astype(np.int64)
+    return curve_of_counts(values, hits, totals, int(hit.sum()))
+
+
+def curve_of_counts(values: np.ndarray, hits: np.ndarray, totals: np.ndarray, all_hits: int) -> Curve:
+    """Return the curve with a threshold at 0 and at each of some values.
+
+    Parameters
+    ----------
+    values
+        Ascending positive activations, or upper edges of bins, [value].
+    hits, totals
+        How many activations have that value (or lie in that bin), with the token as top prediction and in all.
+    all_hits
+        How often the token is the top prediction, whatever the activation.
+    """
+    hits_above, above = (np.append(np.cumsum(counts[::-1])[::-1], 0) for counts in (hits, totals))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall = hits_above / above, hits_above / np.float64(all_hits)
+    f1 = 2 * hits_above / np.maximum(above + all_hits, 1)
+    best = int(f1.argmax()) if f1.max() > 0 else None
+    return Curve(np.append(0.0, values), precision, recall, best)

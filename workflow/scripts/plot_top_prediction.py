@@ -1,0 +1,12 @@
+"""Plot the proportion of top predictions by a neuron's activation."""
+
+from functools import partial
+
+from an_neuron.export import save_figure
+from an_neuron.hdf5 import read
+from an_neuron.job import job
+from an_neuron.pair_figures import top_prediction_fig
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        save_figure(partial(top_prediction_fig, read(snakemake.input[0])), snakemake.output)

@@ -1,0 +1,19 @@
+"""Choose a study's pairs of a token and a neuron: the studied one, those listed, the best-aligned ones."""
+
+import json
+from pathlib import Path
+
+from an_neuron import hdf5
+from an_neuron.job import job
+from an_neuron.model_folder import Tokenizer
+from an_neuron.pairs import best_aligned, named_pairs, unique, write_pairs
+
+if __name__ == "__main__":
+    with job(snakemake.log[0]):
+        study, given = snakemake.params.study, snakemake.input
+        chosen = given.get("neuron")
+        neuron = json.loads(Path(chosen).read_text()) if chosen else study["neuron"]
+        pairs = named_pairs(Tokenizer(Path(snakemake.params.folder)), study["answer"], neuron, study["pairs"])
+        if study["top"]:
+            pairs += best_aligned(hdf5.read(given.top_neurons), hdf5.read(given.top_tokens), study["top"])
+        write_pairs(snakemake.output[0], unique(pairs))
