@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from an_neuron import hdf5
+from an_neuron.activations import read_pair
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,23 +78,45 @@ def png_size(path):
     return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
 
 
-def test_the_notebooks_eight_figures_and_five_more_are_there_in_three_formats(results):
+def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats(results):
     neuron = json.loads((results / "neuron.json").read_text())
-    studied = f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
+    pairs = [pair["name"] for pair in json.loads((results / "pairs.json").read_text())]
+    assert pairs[0] == f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
+    assert len(pairs) == 4  # the three best-aligned ones besides
     names = {
         "logit_lens_fig",
         "patched_resid_fig",
         "patched_attn_fig",
         "patched_mlp_fig",
         "patched_neuron_fig",
-        f"{studied}_logit_activation_fig",
-        f"{studied}_neuron_dot_vocab_fig",
+        f"{pairs[0]}_logit_activation_fig",
+        f"{pairs[0]}_neuron_dot_vocab_fig",
         "most_similar_neurons_fig",
     }
-    further = {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
+    names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
+    names |= {
+        f"{pair}_{kind}_fig" for pair in pairs for kind in ("logit_activation", "top_prediction", "precision_recall")
+    }
     for suffix in ("png", "svg", "html"):
-        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names | further
+        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names
     assert {png_size(path) for path in (results / "figures" / "png").iterdir()} == {PNG_SIZE}
+
+
+def test_each_pair_has_a_row_and_its_contexts(results):
+    pairs = json.loads((results / "pairs.json").read_text())
+    with (results / "pairs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["studied", "aligned", "aligned", "aligned"]
+    assert [(int(row["layer"]), int(row["neuron"])) for row in rows] == [(p["layer"], p["index"]) for p in pairs]
+    for pair in pairs:
+        with (results / "contexts" / f"{pair['name']}.csv").open(encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) == 20
+        assert "mark" in (results / "contexts" / f"{pair['name']}.html").read_text(encoding="utf-8")
+
+
+def test_the_log_of_the_corpus_pass_tells_its_speed(results):
+    log = (results / "logs" / "cache_activations" / "1-of-1.log").read_text()
+    assert re.search(r"corpus: +100%.*69\.5k/69\.5k.*token/s", log)
 
 
 def test_every_published_value_is_reproduced(results):
@@ -126,6 +150,7 @@ def test_files_say_where_they_come_from(results):
         assert attributes["study"] == "orchard", path
         assert attributes["model"] == "resources/orchard/model", path
         assert attributes["dtype"] == "float32", path
+        assert attributes["version"], path
 
 
 def test_second_run_has_nothing_to_do(built):
@@ -149,8 +174,8 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
         page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
-    assert len([name for name in names if name.endswith("_fig.png")]) == 13
-    assert len([name for name in names if name.endswith("_fig.html")]) == 13
+    assert len([name for name in names if name.endswith("_fig.png")]) == 24
+    assert len([name for name in names if name.endswith("_fig.html")]) == 24
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
@@ -177,8 +202,9 @@ def test_published_study_is_planned_whole(project):
     assert jobs["compare_published"] == 1
     assert jobs["patch_heads"] == 3
     assert (
-        sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 11
+        sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 16
     )  # those of all layers come later
+    assert jobs["plot_logit_activation"] == jobs["describe_pair"] == 2
 
 
 def test_mistakes_are_said_before_anything_runs(project):
@@ -245,10 +271,11 @@ def test_a_book_is_downloaded_once_and_held_against_its_checksum(project, served
 
 
 def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
-    """A fixed neuron, a text corpus, html figures only, two prompt pairs of different length."""
+    """A fixed neuron and a listed one, a summary of three shards, html figures only, two prompt pairs."""
     shutil.copyfile(ROOT / "resources" / "orchard" / "book.html", project.folder / "mine.html")
     project.config = {
         "formats": ["html"],
+        "shards": 3,
         "studies": {
             "mine": {
                 "model": {"folder": "resources/orchard/model"},
@@ -259,8 +286,9 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
                 "answer": " an",
                 "foil": " a",
                 "neuron": {"layer": 1, "index": 5},
+                "pairs": [{"token": " the", "layer": 2, "index": 104}],
                 "layers": [1],
-                "corpus": {"file": "mine.html", "n_ctx": 64},
+                "corpus": {"file": "mine.html", "n_ctx": 64, "keep": "summary", "precision": "high"},
             }
         },
     }
@@ -271,6 +299,64 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
     assert sweep["recovery_per_pair"].shape == (2, 3, 20)
     assert (sweep["recovery_per_pair"][1][:, :11] != sweep["recovery_per_pair"][1][:, :11]).all()  # NaN: no such place
     assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
-    assert (results / "figures" / "html" / "token_an_layer_1_neuron_5_logit_activation_fig.html").is_file()
+    for pair in ("token_an_layer_1_neuron_5", "token_the_layer_2_neuron_104"):
+        assert (results / "figures" / "html" / f"{pair}_logit_activation_fig.html").is_file()
+        assert hdf5.read(results / "activations" / f"{pair}.h5")["density"].sum() > 100
+    assert {path.name for path in (results / "activations" / "shards").iterdir()} == {
+        f"{number}-of-3.h5" for number in (1, 2, 3)
+    }
     assert not (results / "figures" / "png").exists()
     assert [path.name for path in (results / "patching" / "neurons").glob("layer_*.h5")] == ["layer_1.h5"]
+
+
+@pytest.fixture
+def known(project):
+    """A project whose neuron is known and whose corpus is tokenized, but not yet read."""
+    project.config["studies"]["orchard"] |= {"neuron": {"layer": 2, "index": 104}, "top": 0}
+    ran = project.snakemake("results/orchard/corpus/tokens.h5", "results/orchard/pairs.json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return project
+
+
+GATHERED = "results/orchard/activations/pairs.h5"
+
+
+def test_shards_give_the_unsharded_pass_and_a_lost_one_runs_alone(known, results):
+    known.config["shards"] = 3
+    shards = [f"results/orchard/activations/shards/{number}-of-3.h5" for number in (1, 2, 3)]
+    ran = known.snakemake(GATHERED, *shards)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    name = "token_an_layer_2_neuron_104"
+    one, other = (
+        read_pair(path / "activations" / "pairs.h5", name) for path in (results, known.folder / "results/orchard")
+    )
+    assert all((one[key] == other[key]).all() for key in one.datasets)
+    (known.folder / shards[1]).unlink()
+    assert known.jobs(GATHERED, *shards) == {"cache_activations": 1, "gather_activations": 1}
+
+
+def test_more_shards_than_rows_are_refused(known):
+    known.config["shards"] = 600
+    ran = known.snakemake("results/orchard/activations/shards/1-of-600.h5")
+    assert ran.returncode != 0
+    assert "The corpus has 543 rows, which cannot be divided among 600 shards" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(known):
+    folder = known.folder / "results" / "orchard" / "activations"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    (folder / "other").touch()  # Snakemake removes empty folders, and fails at a mounted one
+    try:
+        ran = known.snakemake(GATHERED)
+        said = ran.stdout + ran.stderr
+        assert ran.returncode != 0
+        assert "The disk is full: results/orchard/activations/shards/1-of-1.h5 cannot be written" in said
+        assert "SIGSEGV" not in said
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["other"]
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    assert known.snakemake(GATHERED).returncode == 0

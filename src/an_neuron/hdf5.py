@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from an_neuron import __version__
-from an_neuron.errors import UserError
+from an_neuron.errors import FullDiskError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -43,7 +43,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    UserError
+    FullDiskError
         If the disk is full.
     """
     path = Path(path)
@@ -55,7 +55,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise UserError(f"The disk is full: {path} cannot be written. Make room and run snakemake again.") from error
+        raise FullDiskError(
+            f"The disk is full: {path} cannot be written. Make room and run snakemake again."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

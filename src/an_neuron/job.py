@@ -1,12 +1,13 @@
 """What every job does around its work: tell the terminal and the log, and end a user's mistake in a sentence."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from an_neuron.errors import UserError
+from an_neuron.errors import FullDiskError, UserError
 
 
 class _Both:
@@ -52,6 +53,9 @@ def job(log: str, threads: int | None = None) -> Iterator[None]:
             yield
         except UserError as error:
             print(f"\n{error}\n", file=sys.stderr)
+            if isinstance(error, FullDiskError):  # HDF5 would crash when it closes a file that it could not write
+                sys.stderr.flush()
+                os._exit(1)
             raise SystemExit(1) from None
         except Exception:
             import traceback
