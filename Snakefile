@@ -37,6 +37,7 @@ rule all:
         lambda wildcards: neuron_targets(DEFAULT_STUDY),
         lambda wildcards: pair_targets(DEFAULT_STUDY),
         lambda wildcards: whole_model_targets(DEFAULT_STUDY),
+        f"results/{DEFAULT_STUDY}/provenance.json",
 
 
 for name in STUDIES:
@@ -49,6 +50,7 @@ for name in STUDIES:
             lambda wildcards, study=name: neuron_targets(study),
             lambda wildcards, study=name: pair_targets(study),
             lambda wildcards, study=name: whole_model_targets(study),
+            f"results/{name}/provenance.json",
 
 
 # Never runs: a target that is neither a rule nor a file ends here, with a sentence.
@@ -67,6 +69,7 @@ include: "workflow/rules/pairs.smk"
 include: "workflow/rules/alignment.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
+include: "workflow/rules/provenance.smk"
 
 
 onstart:

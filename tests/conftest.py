@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from project import Project
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import (
@@ -155,6 +156,14 @@ def save_random(name: str, folder: Path) -> None:
         weight.data.add_(0.4 * torch.randn_like(weight))
     model.save_pretrained(folder)
     save_tokenizer(folder)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """A checkout in which the embedded study was built; tests must leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("built") / "project")
+    project.build("orchard")
+    return project
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,18 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("neuron", {"layer": 1}, "studies.orchard.neuron.index: missing; expected: the neuron's number"),
         ("neuron", {"layer": 3, "index": 0}, "studies.orchard.neuron.layer: 3 is out of range; this model has 0 to 2"),
         ("neuron", {"layer": 2, "index": 999}, "studies.orchard.neuron.index: 999 is out of range"),
+        (
+            "pairs",
+            [{"token": " a", "layer": 0, "index": 128}],
+            "orchard.pairs[0].index: 128 is out of range; this model",
+        ),
+        ("pairs", [{"token": " a b", "layer": 0, "index": 0}], "orchard.pairs[0].token: ' a b' is not a single token"),
+        (
+            "pairs",
+            [{"token": " a", "layer": 0}],
+            "studies.orchard.pairs.0.index: missing; expected: the neuron's number",
+        ),
+        ("top", -1, "studies.orchard.top: -1 cannot be; expected: how many of the best-aligned pairs"),
         ("layers", [0, 5], "studies.orchard.layers: 5 is out of range; this model has layers 0 to 2"),
         ("answer", "an apple", "studies.orchard.answer: 'an apple' is not a single token of this model but "),
         ("foil", " an", "studies.orchard.foil: answer and foil are both ' an'"),

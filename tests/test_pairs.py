@@ -11,7 +11,16 @@ import torch
 from an_neuron import hdf5, tables
 from an_neuron.alignment import TopNeurons, TopTokens, align_tokens
 from an_neuron.errors import UserError
-from an_neuron.pairs import TokenNeuron, best_aligned, pair_names, read_pairs, unique, write_pairs
+from an_neuron.pairs import (
+    TokenNeuron,
+    best_aligned,
+    named_pairs,
+    pair_names,
+    read_pairs,
+    studied_tokens,
+    unique,
+    write_pairs,
+)
 
 D_MLP = 2
 PATTERN = r"token_\w+_layer_[0-9]+_neuron_[0-9]+"
@@ -211,3 +220,21 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 def test_reading_pairs_needs_no_torch():
     code = "import sys, an_neuron.pairs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_studied_and_the_listed_pairs_are_named(tiny_gpt2):
+    listed = [{"token": " the", "layer": 0, "index": 3}, {"token": "b", "layer": 1, "index": 2}]
+    pairs = named_pairs(tiny_gpt2.tokenizer, " an", {"layer": 1, "index": 7, "recovery": 0.5}, listed)
+    ids = [tiny_gpt2.tokenizer.encode(text)[0] for text in (" an", " the", "b")]
+    assert pairs == [
+        TokenNeuron(" an", ids[0], 1, 7, "studied"),
+        TokenNeuron(" the", ids[1], 0, 3, "listed"),
+        TokenNeuron("b", ids[2], 1, 2, "listed"),
+    ]
+    with pytest.raises(UserError, match="'abc' is not a single token"):
+        named_pairs(tiny_gpt2.tokenizer, "abc", {"layer": 0, "index": 0}, [])
+
+
+def test_each_studied_token_counts_once():
+    pairs = [TokenNeuron("x", token, 0, 0, "listed") for token in (5, 2, 5, 9, 2)]
+    assert studied_tokens(pairs) == [5, 2, 9]

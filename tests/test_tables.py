@@ -121,18 +121,44 @@ def test_a_missing_file_is_named(path):
 def test_a_file_cut_short_is_named(path, kept):
     hdf5.write(path, numbers(), ORIGIN)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=f"{path} cannot be read.*delete it and run snakemake again"):
+    with pytest.raises(UserError, match=f"{path} is damaged.*delete it and run snakemake again"):
         hdf5.read(path)
 
 
-def test_a_file_damaged_within_is_named(path):
+def test_a_flipped_bit_anywhere_is_noticed(path):
     hdf5.write(path, numbers(), ORIGIN)
-    with h5py.File(path) as file:
-        header = h5py.h5o.get_info(file["score"].id).addr
     content = path.read_bytes()
-    path.write_bytes(content[:header] + bytes(8) + content[header + 8 :])
+    for place in range(0, len(content), 13):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << (place % 8)
+        path.write_bytes(flipped)
+        with pytest.raises(UserError, match=f"{path} is damaged"):
+            hdf5.read(path)
+
+
+def test_bytes_behind_a_file_are_noticed(path):
+    hdf5.write(path, numbers(), ORIGIN)
+    path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(UserError, match=f"{path} is damaged"):
         hdf5.read(path)
+
+
+def test_h5py_reads_a_sealed_file_as_it_is(path):
+    hdf5.write(path, numbers(), ORIGIN)
+    with h5py.File(path) as file:
+        assert file.attrs["study"] == ORIGIN["study"]
+        assert file["sure"][:].tolist() == [True, False]
+
+
+def test_what_a_killed_job_left_is_cleared_away(path):
+    path.parent.mkdir(exist_ok=True)
+    stale = path.with_name(f".{path.name}.99999999.tmp")
+    others = path.with_name(f".{path.name}x.99999999.tmp")
+    for left in (stale, others):
+        left.write_text("half")
+    hdf5.write(path, numbers(), ORIGIN)
+    assert not stale.exists()
+    assert others.exists()
 
 
 def test_a_missing_dataset_is_named(path):

@@ -3,63 +3,22 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
-import yaml
+from project import ROOT, Project
 
 from an_neuron import hdf5
 from an_neuron.activations import read_pair
 
 pytestmark = pytest.mark.workflow
-ROOT = Path(__file__).resolve().parents[1]
 PNG_SIZE = (4 * 1048, 4 * 512)
-
-
-class Project:
-    """A folder from which the repository's Snakefile is run, with a configuration of its own."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        (folder / "resources").symlink_to(ROOT / "resources")
-        self.config = yaml.safe_load((ROOT / "config.yaml").read_text())
-
-    def snakemake(self, *arguments):
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", *arguments]
-        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(self.folder / "hub")}
-        return subprocess.run(
-            [str(part) for part in command], cwd=self.folder, env=offline, capture_output=True, text=True, timeout=900
-        )
-
-    def jobs(self, *arguments):
-        """Return the rules that a dry run would run, and how often."""
-        ran = self.snakemake("--dry-run", *arguments)
-        assert ran.returncode == 0, ran.stderr
-        lines = (ran.stdout + ran.stderr).splitlines()
-        if "Job stats:" not in lines:
-            return {}
-        table = lines[lines.index("Job stats:") + 3 :]
-        counts = dict(line.split() for line in table[: table.index("")])
-        return {rule: int(count) for rule, count in counts.items() if rule != "total"}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("orchard"))
-    ran = project.snakemake("orchard")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return project
 
 
 @pytest.fixture

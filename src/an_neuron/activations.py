@@ -154,9 +154,7 @@ class _Values:
             chunks = (*(1 for _ in first), self._rows, shape[1])
             kind: Any = dtype if first else np.int32
             options = {} if first else WHOLE_NUMBERS
-            created = file.create_dataset(
-                name, (*first, *shape), kind, chunks=chunks, track_times=False, fletcher32=True, **options
-            )
+            created = file.create_dataset(name, (*first, *shape), kind, chunks=chunks, track_times=False, **options)
             hdf5.describe(created, STREAMS[name])
 
     def add(self, part: Recorded) -> None:
@@ -374,7 +372,7 @@ def _add_summaries(file: h5py.File, summaries: Sequence[Summary]) -> None:
         ),
     }
     for name, dataset in counts.items():
-        hdf5.add(file, name, dataset, fletcher32=True, **WHOLE_NUMBERS)
+        hdf5.add(file, name, dataset, **WHOLE_NUMBERS)
     for name in Places.__dataclass_fields__:
         values = [getattr(some.places, name) for some in summaries]
         hdf5.add(file, f"place_{name}", Dataset(values, ("pair", "place"), "", f"{name} at the most activating places"))

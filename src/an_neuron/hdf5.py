@@ -3,14 +3,17 @@
 A file holds named datasets. Each has the attributes ``dims`` (names of its axes, space separated), ``unit`` and
 ``description``; the root has the attributes study, model, revision, dtype and version. Scores are float32, ids int32,
 texts variable-length UTF-8. Files are written to a temporary name and renamed, so a name never holds half a file, and
-carry no time stamps, so the same values give the same bytes.
+carry no time stamps, so the same values give the same bytes. Behind its HDF5 content, where HDF5 does not look, a file
+has a seal, the content's SHA-256: it tells of every damage, some of which HDF5 itself would read without a word.
 """
 
 import errno
+import glob
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import numpy as np
 from an_neuron import __version__
 from an_neuron.errors import FullDiskError, UserError
 
+SEAL = b"\nan_neuron sha256 "
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,6 +52,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of jobs that were killed
+        stale.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -65,11 +71,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def create(path: str | Path, attributes: Mapping[str, Any]) -> Iterator[h5py.File]:
     """Open a new file for streaming writes; it appears under `path` only when the block succeeds."""
-    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
-        file.attrs["version"] = __version__
-        for key, value in attributes.items():
-            file.attrs[key] = value
-        yield file
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w", track_order=True) as file:
+            file.attrs["version"] = __version__
+            for key, value in attributes.items():
+                file.attrs[key] = value
+            yield file
+        _seal(temporary)
 
 
 def add(file: h5py.File, name: str, dataset: Dataset, **options: Any) -> h5py.Dataset:
@@ -127,15 +135,30 @@ def read(path: str | Path) -> Table:
 def opened(path: str | Path) -> Iterator[h5py.File]:
     """Open a file for reading; a missing or damaged one, or one that it looks into, is named in a UserError."""
     try:
-        file = h5py.File(path, "r")
+        sound = _is_sound(Path(path))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run snakemake again.") from error
-    with file:
-        try:
-            _check_sources(file)
-            yield file
-        except (KeyError, OSError) as error:  # h5py raises a KeyError where an object's header is damaged
-            raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); delete it and run snakemake again.") from error
+    if not sound:
+        raise UserError(f"{path} is damaged: its content is not what was written; delete it and run snakemake again.")
+    with h5py.File(path, "r") as file:
+        _check_sources(file)
+        yield file
+
+
+def _seal(path: Path) -> None:
+    """Write the SHA-256 of a file behind its content."""
+    with path.open("r+b") as file:
+        file.write(SEAL + file_digest(file, "sha256").hexdigest().encode())
+
+
+def _is_sound(path: Path) -> bool:
+    """Say whether a file's content is that of its seal."""
+    size = path.stat().st_size - len(SEAL) - 64
+    digest = sha256()
+    with path.open("rb") as file:
+        while part := file.read(max(0, min(1 << 20, size - file.tell()))):
+            digest.update(part)
+        return file.read() == SEAL + digest.hexdigest().encode()
 
 
 def _check_sources(file: h5py.File) -> None:
@@ -151,6 +174,8 @@ def _storable(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy() if values.is_floating_point() else values.cpu().numpy()
     array = np.asarray(values)
+    if array.dtype.kind == "U":
+        array = np.asarray(values, dtype=object)  # numpy's own texts lose a NUL at their end
     if array.dtype.kind == "f":
         return array.astype(np.float32)
     if array.dtype.kind in "iu":

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -31,13 +31,16 @@ class _Both:
 
 
 @contextmanager
-def job(log: str, threads: int | None = None) -> Iterator[None]:
+def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Iterator[None]:
     """Run a job's work: stderr goes to terminal and log, and a UserError ends the process with its sentence alone.
 
     Parameters
     ----------
     log
         Path of the job's log.
+    inputs
+        Files that must not change while the job runs, else it fails: nobody could tell which of the two was read. Code
+        is left out, since it was read at the start.
     threads
         How many threads torch may use; not set for jobs that do not use torch.
     """
@@ -50,7 +53,8 @@ def job(log: str, threads: int | None = None) -> Iterator[None]:
                 import torch
 
                 torch.set_num_threads(threads)
-            yield
+            with _unchanged([Path(path) for path in inputs if not path.endswith(".py")]):
+                yield
         except UserError as error:
             print(f"\n{error}\n", file=sys.stderr)
             if isinstance(error, FullDiskError):  # HDF5 would crash when it closes a file that it could not write
@@ -64,3 +68,21 @@ def job(log: str, threads: int | None = None) -> Iterator[None]:
             raise SystemExit(1) from None
         finally:
             sys.stderr = terminal
+
+
+@contextmanager
+def _unchanged(paths: Sequence[Path]) -> Iterator[None]:
+    """Refuse that one of some files is another one at the end."""
+    before = [_state(path) for path in paths]
+    yield
+    for path, state in zip(paths, before, strict=True):
+        if _state(path) != state:
+            raise UserError(f"{path} changed while this job read it, so its results are void; run snakemake again.")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from an_neuron import hdf5
-from an_neuron.alignment import NeuronAlignment, TopNeurons, TopTokens
 from an_neuron.hdf5 import Dataset, Table
-from an_neuron.lens import LogitLens
 from an_neuron.model_folder import Tokenizer
-from an_neuron.patching import Sweep
-from an_neuron.predictions import Prediction
+
+if TYPE_CHECKING:  # a change of how one table is computed must not make all others again
+    from an_neuron.alignment import NeuronAlignment, TopNeurons, TopTokens
+    from an_neuron.lens import LogitLens
+    from an_neuron.patching import Sweep
+    from an_neuron.predictions import Prediction
 
 LOGITS = "logits"
 RECOVERY = "0 = patch did nothing, 1 = clean restored"
@@ -29,7 +31,7 @@ def prediction_names(n_pairs: int, n_further: int) -> list[str]:
 
 
 def write_predictions(
-    path: Path, predictions: Sequence[Prediction], prompts: Sequence[Sequence[int]], names: Sequence[str],
+    path: Path, predictions: Sequence["Prediction"], prompts: Sequence[Sequence[int]], names: Sequence[str],
     tokenizer: Tokenizer, attributes: Attributes,
 ) -> None:  # fmt: skip
     """Write prompts/predictions.h5: what the model predicts after each prompt.
@@ -96,7 +98,7 @@ def predictions_frame(table: Table) -> pd.DataFrame:
     )
 
 
-def write_lens(path: Path, lenses: Sequence[LogitLens], attributes: Attributes) -> None:
+def write_lens(path: Path, lenses: Sequence["LogitLens"], attributes: Attributes) -> None:
     """Write logit_lens.h5: the logit difference in the residual stream of each clean prompt.
 
     =====================  ===========  =======  ====================================================
@@ -122,7 +124,7 @@ def write_lens(path: Path, lenses: Sequence[LogitLens], attributes: Attributes) 
     hdf5.write(path, datasets, attributes)
 
 
-def write_sweep(path: Path, sweep: Sweep, dims: tuple[str, ...], attributes: Attributes, **more: Dataset) -> None:
+def write_sweep(path: Path, sweep: "Sweep", dims: tuple[str, ...], attributes: Attributes, **more: Dataset) -> None:
     """Write the result of a patching sweep, patching/….h5.
 
     =================  ==========  =======  =======================================================
@@ -155,7 +157,7 @@ def write_sweep(path: Path, sweep: Sweep, dims: tuple[str, ...], attributes: Att
 
 
 def write_neuron_alignment(
-    path: Path, found: NeuronAlignment, vocabulary: Sequence[str], attributes: Attributes
+    path: Path, found: "NeuronAlignment", vocabulary: Sequence[str], attributes: Attributes
 ) -> None:
     """Write alignment/neuron_….h5: W_out_dot_W_U, W_out_dot_W_E, W_in_dot_W_E and token, each [d_vocab]."""
     described = {
@@ -167,7 +169,7 @@ def write_neuron_alignment(
     hdf5.write(path, {**datasets, "token": _tokens(vocabulary)}, attributes)
 
 
-def write_top_neurons(path: Path, found: TopNeurons, vocabulary: Sequence[str], attributes: Attributes) -> None:
+def write_top_neurons(path: Path, found: "TopNeurons", vocabulary: Sequence[str], attributes: Attributes) -> None:
     """Write alignment/top_neurons.h5: value, layer and neuron of each token's best neurons, [d_vocab, k], and token."""
     dims = ("d_vocab", "k")
     datasets = {
@@ -179,7 +181,7 @@ def write_top_neurons(path: Path, found: TopNeurons, vocabulary: Sequence[str], 
     hdf5.write(path, datasets, attributes)
 
 
-def write_top_tokens(path: Path, found: TopTokens, attributes: Attributes) -> None:
+def write_top_tokens(path: Path, found: "TopTokens", attributes: Attributes) -> None:
     """Write alignment/top_tokens.h5: value and token id of each neuron's best tokens, [layer, d_mlp, k]."""
     dims = ("layer", "d_mlp", "k")
     datasets = {

@@ -4,6 +4,7 @@
 rule align_neuron:
     input:
         model=model_files,
+        library=behind("align_neuron"),
     output:
         "results/{study}/alignment/neuron_{layer}_{index}.h5",
     log:
@@ -27,6 +28,7 @@ rule align_neuron:
 rule align_tokens:
     input:
         model=model_files,
+        library=behind("align_tokens"),
     output:
         neurons="results/{study}/alignment/top_neurons.h5",
         tokens="results/{study}/alignment/top_tokens.h5",

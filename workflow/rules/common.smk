@@ -1,6 +1,7 @@
 """What the rules share: the checked configuration, a study's part of it, and what a study's targets are."""
 
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import yaml
 from an_neuron.config import check_config
 from an_neuron.errors import UserError
-from an_neuron.library import put_on_python_path
+from an_neuron.library import modules_behind, put_on_python_path
 from an_neuron.model_folder import read_shape, weight_files
 from an_neuron.pairs import pair_names
 
@@ -66,6 +67,15 @@ def part(*keys):
         return {key: study[key] for key in keys if key in study}
 
     return chosen
+
+
+def behind(rule):
+    """Return a rule's script, and the library's modules that it stands on, by names relative to the working directory.
+
+    As inputs they are compared by content, so that a changed module reruns the rules that use it, and no others.
+    """
+    script = Path(workflow.basedir) / "workflow" / "scripts" / f"{rule}.py"
+    return [os.path.relpath(script), *map(str, modules_behind(script))]
 
 
 def processing(wildcards):

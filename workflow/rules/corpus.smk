@@ -2,6 +2,8 @@
 
 
 rule download_book:
+    input:
+        library=behind("download_book"),
     output:
         "results/{study}/corpus/book.html",
     log:
@@ -24,6 +26,7 @@ rule download_book:
 rule extract_text:
     input:
         book_file,
+        library=behind("extract_text"),
     output:
         "results/{study}/corpus/text.txt",
     log:
@@ -42,6 +45,7 @@ rule tokenize_corpus:
     input:
         text="results/{study}/corpus/text.txt",
         model=model_files,
+        library=behind("tokenize_corpus"),
     output:
         "results/{study}/corpus/tokens.h5",
     log:

@@ -4,6 +4,7 @@
 rule plot_logit_lens:
     input:
         "results/{study}/logit_lens.h5",
+        library=behind("plot_logit_lens"),
     output:
         figure_outputs("logit_lens_fig", "logit_lens", "Discovering the neuron"),
     log:
@@ -19,6 +20,7 @@ rule plot_logit_lens:
 rule plot_patched_site:
     input:
         lambda wildcards: f"results/{wildcards.study}/patching/{SITES[wildcards.short]}.h5",
+        library=behind("plot_patched_site"),
     output:
         figure_outputs("patched_{short}_fig", "patched_site", "Discovering the neuron"),
     log:
@@ -34,6 +36,7 @@ rule plot_patched_site:
 rule plot_patched_neurons:
     input:
         of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
+        library=behind("plot_patched_neurons"),
     output:
         figure_outputs("patched_neuron_fig", "patched_neurons", "Finding 1: one neuron"),
     log:
@@ -49,6 +52,7 @@ rule plot_patched_neurons:
 rule plot_logit_activation:
     input:
         unpack(activation_figure_input),
+        library=behind("plot_logit_activation"),
     output:
         figure_outputs(
             "{pair}_logit_activation_fig",
@@ -68,6 +72,7 @@ rule plot_logit_activation:
 rule plot_top_prediction:
     input:
         "results/{study}/activations/{pair}.h5",
+        library=behind("plot_top_prediction"),
     output:
         figure_outputs(
             "{pair}_top_prediction_fig",
@@ -87,6 +92,7 @@ rule plot_top_prediction:
 rule plot_precision_recall:
     input:
         "results/{study}/activations/{pair}.h5",
+        library=behind("plot_precision_recall"),
     output:
         figure_outputs(
             "{pair}_precision_recall_fig",
@@ -106,6 +112,7 @@ rule plot_precision_recall:
 rule plot_neuron_dot_vocab:
     input:
         of_neuron("results/{study}/alignment/neuron_{layer}_{index}.h5"),
+        library=behind("plot_neuron_dot_vocab"),
     output:
         figure_outputs(
             "{pair}_neuron_dot_vocab_fig",
@@ -125,6 +132,7 @@ rule plot_neuron_dot_vocab:
 rule plot_most_similar_neurons:
     input:
         "results/{study}/alignment/top_neurons.h5",
+        library=behind("plot_most_similar_neurons"),
     output:
         figure_outputs(
             "most_similar_neurons_fig",
@@ -144,6 +152,7 @@ rule plot_most_similar_neurons:
 rule plot_patched_heads:
     input:
         "results/{study}/patching/heads/{head_site}.h5",
+        library=behind("plot_patched_heads"),
     output:
         figure_outputs(
             "patched_heads_{head_site}_fig", "patched_heads", "Discovering the neuron"
@@ -161,6 +170,7 @@ rule plot_patched_heads:
 rule plot_neuron_map:
     input:
         "results/{study}/patching/neurons/map.h5",
+        library=behind("plot_neuron_map"),
     output:
         figure_outputs("neuron_map_fig", "neuron_map", "Finding 1: one neuron"),
     log:
@@ -176,6 +186,7 @@ rule plot_neuron_map:
 rule plot_attribution:
     input:
         "results/{study}/patching/neurons/attribution.h5",
+        library=behind("plot_attribution"),
     output:
         figure_outputs("attribution_fig", "attribution", "Finding 1: one neuron"),
     log:

@@ -2,6 +2,8 @@
 
 
 checkpoint fetch_model:
+    input:
+        library=behind("fetch_model"),
     output:
         "downloads/models/{model}/fetched.json",
     log:

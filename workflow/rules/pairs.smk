@@ -12,6 +12,7 @@ checkpoint select_pairs:
     input:
         unpack(what_pairs_need),
         model=model_files,
+        library=behind("select_pairs"),
     output:
         "results/{study}/pairs.json",
     log:
@@ -32,6 +33,7 @@ rule cache_activations:
         pairs="results/{study}/pairs.json",
         tokens="results/{study}/corpus/tokens.h5",
         model=model_files,
+        library=behind("cache_activations"),
     output:
         "results/{study}/activations/shards/{scatteritem}.h5",
     log:
@@ -57,6 +59,7 @@ rule gather_activations:
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
         model=model_files,
+        library=behind("gather_activations"),
     output:
         "results/{study}/activations/pairs.h5",
     log:
@@ -78,6 +81,7 @@ rule describe_pair:
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
         model=model_files,
+        library=behind("describe_pair"),
     output:
         table="results/{study}/activations/{pair}.h5",
         predictions="results/{study}/activations/{pair}_predictions.csv",
@@ -98,6 +102,7 @@ rule list_pairs:
     input:
         pairs="results/{study}/pairs.json",
         tables=pair_tables,
+        library=behind("list_pairs"),
     output:
         csv="results/{study}/pairs.csv",
         html=report(
@@ -119,6 +124,7 @@ rule list_pairs:
 rule list_contexts:
     input:
         "results/{study}/activations/{pair}.h5",
+        library=behind("list_contexts"),
     output:
         csv="results/{study}/contexts/{pair}.csv",
         html=report(

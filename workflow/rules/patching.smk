@@ -5,6 +5,7 @@ rule patch_sites:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("patch_sites"),
     output:
         "results/{study}/patching/{site}.h5",
     log:
@@ -28,6 +29,7 @@ rule patch_neurons:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("patch_neurons"),
     output:
         "results/{study}/patching/neurons/layer_{layer}.h5",
     log:
@@ -51,6 +53,7 @@ rule patch_heads:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("patch_heads"),
     output:
         "results/{study}/patching/heads/{head_site}.h5",
     log:
@@ -74,6 +77,7 @@ rule map_neurons:
     input:
         sweeps=neuron_tables,
         model=model_files,
+        library=behind("map_neurons"),
     output:
         h5="results/{study}/patching/neurons/map.h5",
         csv="results/{study}/patching/neurons/top.csv",
@@ -100,6 +104,7 @@ rule attribute_neurons:
         sweeps=neuron_tables,
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("attribute_neurons"),
     output:
         "results/{study}/patching/neurons/attribution.h5",
     log:
@@ -121,7 +126,8 @@ rule attribute_neurons:
 
 checkpoint select_neuron:
     input:
-        neuron_tables,
+        sweeps=neuron_tables,
+        library=behind("select_neuron"),
     output:
         "results/{study}/neuron.json",
     log:

@@ -5,6 +5,7 @@
 rule check_study:
     input:
         model=model_files,
+        library=behind("check_study"),
     output:
         "results/{study}/checked.txt",
     log:
@@ -26,6 +27,7 @@ rule check_study:
 rule tokenize_prompts:
     input:
         model=model_files,
+        library=behind("tokenize_prompts"),
     output:
         "results/{study}/prompts/tokens.h5",
     log:
@@ -46,6 +48,7 @@ rule predict_prompts:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("predict_prompts"),
     output:
         h5="results/{study}/prompts/predictions.h5",
         csv="results/{study}/prompts/predictions.csv",
@@ -72,6 +75,7 @@ rule logit_lens:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
+        library=behind("logit_lens"),
     output:
         "results/{study}/logit_lens.h5",
     log:

@@ -14,6 +14,7 @@ rule compare_published:
         top_neurons="results/{study}/alignment/top_neurons.h5",
         activations="results/{study}/activations/pairs.h5",
         pair=of_neuron("results/{study}/activations/{pair}.h5"),
+        library=behind("compare_published"),
     output:
         csv="results/{study}/published.csv",
         html=report(

@@ -10,7 +10,7 @@ from an_neuron.models import load_model, process_weights
 from an_neuron.tables import write_neuron_alignment
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
         layer, index = int(snakemake.wildcards.layer), int(snakemake.wildcards.index)
         model = load_model(folder, pick(snakemake.resources.device))

@@ -10,7 +10,7 @@ from an_neuron.neuron_map import gather, write_attribution
 from an_neuron.prompts import read_prompts
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, _ = read_prompts(snakemake.input.prompts)
         sweeps = gather(snakemake.input.sweeps)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))

@@ -12,7 +12,7 @@ from an_neuron.models import load_model
 from an_neuron.pairs import read_pairs
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
+    with job(snakemake.log[0], snakemake.input, snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
         options, rows = snakemake.params.options, corpus["token_id"]
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         bounds = shard_rows(*rows.shape, shard - 1, n_shards)

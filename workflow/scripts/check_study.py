@@ -8,7 +8,7 @@ from an_neuron.cost import cost_on_cpu
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         study, folder = snakemake.params.study, Path(snakemake.params.folder)
         check_with_model(study, folder)
         said = cost_on_cpu(study, folder, snakemake.resources.device)

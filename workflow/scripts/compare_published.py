@@ -7,9 +7,10 @@ from an_neuron.job import job
 from an_neuron.published import compare, measure, read_published, summary, write_html
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        tables = {name: Path(path) for name, path in snakemake.input.items() if name != "published"}
-        compared = compare(read_published(Path(snakemake.input.published)), measure(tables))
+    with job(snakemake.log[0], snakemake.input):
+        given = snakemake.input
+        tables = {name: Path(path) for name, path in given.items() if name not in ("published", "library")}
+        compared = compare(read_published(Path(given.published)), measure(tables))
         compared.to_csv(snakemake.output.csv, index=False)
         write_html(compared, Path(snakemake.output.html))
         print(summary(compared), file=sys.stderr)

@@ -8,7 +8,7 @@ from an_neuron.model_folder import Tokenizer
 from an_neuron.pair_tables import describe_pair, write_pair
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         tokenizer = Tokenizer(Path(snakemake.params.folder))
         described, predictions = describe_pair(Path(snakemake.input.gathered), snakemake.wildcards.pair, tokenizer)
         with replacing(snakemake.output.predictions) as temporary:

@@ -8,7 +8,7 @@ from an_neuron.hdf5 import replacing
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         source = snakemake.params.source
         book = download(source["url"], Path(snakemake.params.folder), source["sha256"])
         with replacing(snakemake.output[0]) as temporary:

@@ -8,7 +8,7 @@ from an_neuron.job import job
 from an_neuron.text import extract_text
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         book = Path(snakemake.input[0])
         text = extract_text(book)
         if snakemake.params.boilerplate == "drop":

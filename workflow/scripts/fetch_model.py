@@ -6,6 +6,6 @@ from an_neuron.hub import fetch_model
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         source = snakemake.params.source
         fetch_model(source["hub"], source["revision"], Path(snakemake.output[0]).parent)

@@ -7,7 +7,7 @@ from an_neuron.job import job
 from an_neuron.model_folder import Tokenizer, read_shape
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         folder, shards = Path(snakemake.params.folder), [Path(path) for path in snakemake.input.shards]
         vocabulary = Tokenizer(folder).vocabulary(read_shape(folder).d_vocab)
         out, tokens = Path(snakemake.output[0]), Path(snakemake.input.tokens)

@@ -7,7 +7,7 @@ from an_neuron.hdf5 import read, replacing
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         table = read(snakemake.input[0])
         with replacing(snakemake.output.csv) as temporary:
             contexts_frame(table).to_csv(temporary, index=False)

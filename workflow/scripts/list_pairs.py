@@ -8,7 +8,7 @@ from an_neuron.pair_list import pairs_frame, write_pairs_html
 from an_neuron.pairs import read_pairs
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         frame = pairs_frame(read_pairs(snakemake.input.pairs), [read(path) for path in snakemake.input.tables])
         with replacing(snakemake.output.csv) as temporary:
             frame.to_csv(temporary, index=False)

@@ -10,7 +10,7 @@ from an_neuron.prompts import read_prompts, token_attributes
 from an_neuron.tables import write_lens
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         process_weights(model, snakemake.params.processing)

@@ -10,7 +10,7 @@ from an_neuron.models import load_model, process_weights
 from an_neuron.neuron_map import gather, top_neurons, top_neurons_frame, write_map
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
         sweeps = gather(snakemake.input.sweeps)
         model = load_model(folder, pick(snakemake.resources.device))

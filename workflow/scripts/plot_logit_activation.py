@@ -11,7 +11,7 @@ from an_neuron.job import job
 from an_neuron.pair_figures import density_fig
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         if summary := snakemake.input.get("summary"):
             figure = partial(density_fig, read(summary))
         else:

@@ -6,5 +6,5 @@ from an_neuron.hdf5 import read
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(logit_lens_fig(read(snakemake.input[0])), snakemake.output)

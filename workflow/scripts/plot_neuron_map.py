@@ -8,5 +8,5 @@ from an_neuron.job import job
 from an_neuron.model_figures import neuron_map_fig
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(partial(neuron_map_fig, read(snakemake.input[0])), snakemake.output)

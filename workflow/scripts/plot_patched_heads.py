@@ -6,5 +6,5 @@ from an_neuron.job import job
 from an_neuron.model_figures import patched_heads_fig
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(patched_heads_fig(read(snakemake.input[0])), snakemake.output)

@@ -8,5 +8,5 @@ from an_neuron.hdf5 import read
 from an_neuron.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(partial(patched_neuron_fig, read(snakemake.input[0])), snakemake.output)

@@ -8,5 +8,5 @@ from an_neuron.job import job
 from an_neuron.pair_figures import precision_recall_fig
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(partial(precision_recall_fig, read(snakemake.input[0])), snakemake.output)

@@ -8,5 +8,5 @@ from an_neuron.job import job
 from an_neuron.pair_figures import top_prediction_fig
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         save_figure(partial(top_prediction_fig, read(snakemake.input[0])), snakemake.output)

@@ -12,7 +12,7 @@ from an_neuron.prompts import read_prompts, token_attributes
 from an_neuron.tables import prediction_names, predictions_frame, write_predictions
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.threads):
+    with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(folder, pick(snakemake.resources.device))

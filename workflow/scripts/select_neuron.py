@@ -4,5 +4,5 @@ from an_neuron.job import job
 from an_neuron.selection import select_neuron
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
-        select_neuron(snakemake.input, snakemake.output[0])
+    with job(snakemake.log[0], snakemake.input):
+        select_neuron(snakemake.input.sweeps, snakemake.output[0])

@@ -9,7 +9,7 @@ from an_neuron.model_folder import Tokenizer
 from an_neuron.pairs import best_aligned, named_pairs, unique, write_pairs
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         study, given = snakemake.params.study, snakemake.input
         chosen = given.get("neuron")
         neuron = json.loads(Path(chosen).read_text()) if chosen else study["neuron"]

@@ -10,7 +10,7 @@ from an_neuron.model_folder import Tokenizer, read_shape
 from an_neuron.rows import token_rows
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         folder = Path(snakemake.params.folder)
         text = Path(snakemake.input.text).read_text(encoding="utf-8")
         shape = read_shape(folder)

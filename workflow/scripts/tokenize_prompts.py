@@ -7,7 +7,7 @@ from an_neuron.model_folder import Tokenizer
 from an_neuron.prompts import tokenize_prompts, write_prompts
 
 if __name__ == "__main__":
-    with job(snakemake.log[0]):
+    with job(snakemake.log[0], snakemake.input):
         tokenizer = Tokenizer(Path(snakemake.params.folder))
         prompts = tokenize_prompts(tokenizer, snakemake.params.study)
         write_prompts(snakemake.output[0], prompts, tokenizer, snakemake.params.attributes)

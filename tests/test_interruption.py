@@ -1,0 +1,240 @@
+"""Jobs that are killed: the same command again completes, redoes nothing whole, and gives the same bytes."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from project import ROOT, Project
+
+pytestmark = pytest.mark.workflow
+
+# Runs in every Python of a build. A job that would give a listed result its name kills all processes of the build, the
+# first time; else the name is noted.
+KILLER = """
+import os, signal, sys
+
+def watch(event, arguments):
+    if event != "os.rename":
+        return
+    target, folder = os.path.relpath(os.fsdecode(arguments[1])), os.environ["WATCHED"]
+    mark = os.path.join(folder, target.replace("/", "_"))
+    if target in os.environ["VICTIMS"].split() and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.killpg(0, signal.SIGKILL)
+    if target.startswith("results/"):
+        with open(os.path.join(folder, "made"), "a") as made:
+            made.write(target + "\\n")
+
+sys.addaudithook(watch)
+"""
+
+# One of each rule that runs the model.
+VICTIMS = [
+    f"results/orchard/{path}"
+    for path in (
+        "prompts/predictions.h5",
+        "logit_lens.h5",
+        "patching/attn_out.h5",
+        "patching/heads/v.h5",
+        "patching/neurons/layer_1.h5",
+        "patching/neurons/map.h5",
+        "patching/neurons/attribution.h5",
+        "alignment/top_neurons.h5",
+        "alignment/neuron_2_104.h5",
+        "activations/shards/1-of-1.h5",
+    )
+]
+NOT_COMPARED = ("logs", "benchmarks", "provenance.json", "provenance.html")  # they tell times
+
+
+class Interrupted(Project):
+    """A checkout whose builds are killed."""
+
+    def __init__(self, folder, victims=()):
+        super().__init__(folder)
+        self.watched = folder.parent / "watched"
+        self.watched.mkdir()
+        (self.watched / "sitecustomize.py").write_text(KILLER)
+        self.victims = victims
+
+    @property
+    def environment(self):
+        own = super().environment
+        path = os.pathsep.join([str(self.watched), own["PYTHONPATH"]])
+        return {**own, "PYTHONPATH": path, "WATCHED": str(self.watched), "VICTIMS": " ".join(self.victims)}
+
+    def start(self, *arguments):
+        """Start Snakemake in a process group of its own, so that all of it can be killed."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def made(self):
+        """Return how often each result got its name."""
+        return Counter((self.watched / "made").read_text().split())
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A build of the embedded study that was killed at every victim, one at a time."""
+    project = Interrupted(tmp_path_factory.mktemp("interrupted") / "project", VICTIMS)
+    kills = 0
+    while True:
+        with project.start("--cores", "1", *VICTIMS) as process:
+            said, _ = process.communicate(timeout=600)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, said
+        kills += 1
+        assert kills <= len(VICTIMS), said
+        if kills == 1:
+            refused = project.snakemake(*VICTIMS)
+            assert refused.returncode != 0
+            assert "--unlock" in refused.stdout + refused.stderr  # Snakemake's own message
+        project.build("--unlock")
+    assert kills == len(VICTIMS)
+    return project
+
+
+def test_a_killed_build_completes_and_redoes_nothing_whole(interrupted):
+    made = interrupted.made()
+    assert set(VICTIMS) <= set(made)
+    assert {target: often for target, often in made.items() if often > 1} == {}
+    assert [path for path in interrupted.folder.rglob("*.tmp") if "results" in path.parts] == []
+
+
+def test_a_killed_build_gives_the_bytes_of_an_undisturbed_one(interrupted, built):
+    interrupted.build("orchard")
+    found, expected = (results_of(project) for project in (interrupted, built))
+    assert set(found) == set(expected)
+    assert [path for path, content in found.items() if content != expected[path]] == []
+    assert interrupted.jobs("orchard") == {}
+
+
+def results_of(project):
+    folder = project.folder / "results" / "orchard"
+    paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path: (folder / path).read_bytes() for path in paths if path.parts[0] not in NOT_COMPARED}
+
+
+class HalfWay(SimpleHTTPRequestHandler):
+    """Serves the embedded book; the first time, half of it, and then kills who asked."""
+
+    project: Interrupted
+    process: subprocess.Popen
+    asked = 0
+
+    def do_GET(self):
+        book = (ROOT / "resources" / "orchard" / "book.html").read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(book)))
+        self.end_headers()
+        type(self).asked += 1
+        if self.asked == 1:
+            self.wfile.write(book[: len(book) // 2])
+            self.wfile.flush()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.wfile.write(book)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_killed_download_leaves_nothing_and_is_made_again(tmp_path):
+    project = Interrupted(tmp_path / "project")
+    handler = type("Handler", (HalfWay,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/book.html"
+        project.config["studies"]["orchard"]["corpus"] = {"url": url}
+        book = project.folder / "results/orchard/corpus/book.html"
+        with project.start("results/orchard/corpus/text.txt") as handler.process:
+            handler.process.communicate(timeout=300)
+        assert handler.process.returncode == -signal.SIGKILL
+        assert not book.exists()
+        project.build("--unlock")
+        project.build("results/orchard/corpus/text.txt")
+        assert handler.asked == 2
+        assert book.read_bytes() == (ROOT / "resources/orchard/book.html").read_bytes()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def damaged(content, kind):
+    if kind == "truncated":
+        return content[:-100]
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    project = Project(tmp_path / "copy")
+    subprocess.run(["cp", "-a", built.folder / "results", built.folder / ".snakemake", project.folder], check=True)
+    return project
+
+
+@pytest.mark.parametrize("kind", ["truncated", "flipped"])
+def test_a_damaged_input_is_named(copy, kind):
+    table = copy.folder / "results/orchard/patching/resid_pre.h5"
+    times = table.stat()
+    table.write_bytes(damaged(table.read_bytes(), kind))
+    os.utime(table, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a disk would damage it
+    figure = "results/orchard/figures/html/patched_resid_fig.html"
+    (copy.folder / figure).unlink()
+    ran = copy.snakemake(figure)
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "results/orchard/patching/resid_pre.h5 is damaged" in said
+    assert "Traceback" not in said
+
+
+def test_the_same_bytes_made_again_cause_nothing_further(copy):
+    text = "results/orchard/corpus/text.txt"
+    before = (copy.folder / text).read_bytes()
+    copy.build("--force", text)
+    assert (copy.folder / text).read_bytes() == before
+    assert copy.jobs("orchard") == {}
+
+
+def test_a_second_snakemake_is_refused_and_harms_nothing(copy):
+    """The first one is a build that waits in the middle: its log is a pipe that nobody has opened yet."""
+    target = "results/orchard/corpus/text.txt"
+    (copy.folder / target).unlink()
+    log = copy.folder / "results/orchard/logs/extract_text.log"
+    log.unlink()
+    os.mkfifo(log)
+    first = subprocess.Popen(
+        copy.command(target), cwd=copy.folder, env=copy.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        with log.open():  # opens when the first one's job writes there
+            second = copy.snakemake(target)
+            assert second.returncode != 0
+            assert "Directory cannot be locked" in second.stdout + second.stderr
+    finally:
+        first.communicate(timeout=300)
+    assert (copy.folder / target).is_file()
+
+
+def test_an_unreadable_file_is_named(copy):
+    text = copy.folder / "results/orchard/corpus/text.txt"
+    text.unlink()
+    text.mkdir()  # root may read whatever can be read, but no folder as a file
+    (text / "inside").touch()
+    ran = copy.snakemake("--force", "results/orchard/corpus/tokens.h5", "--allowed-rules", "tokenize_corpus")
+    assert ran.returncode != 0
+    assert "corpus/text.txt" in ran.stdout + ran.stderr
