@@ -202,6 +202,14 @@ def test_the_same_pass_gives_the_same_bytes(tmp_path, tiny_gpt2):
             assert pair[0] == pair[1], path
 
 
+def test_no_dataset_holds_a_time(tmp_path, tiny_gpt2):
+    for keep in ("all", "summary"):
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)
+        for name in (path, path.parent / "shards" / "1-of-2.h5"):
+            with h5py.File(name) as file:
+                assert {h5py.h5g.get_objinfo(dataset.id).mtime for dataset in file.values()} == {0}
+
+
 def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
     for keep in ("all", "summary"):
         path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)

@@ -13,7 +13,7 @@ from project import ROOT, Project
 pytestmark = pytest.mark.workflow
 
 # Runs in every Python of a build. A job that would give a listed result its name kills all processes of the build, the
-# first time; else the name is noted.
+# first time; at one certain result it waits until a test opens the other end of a pipe. All names are noted.
 KILLER = """
 import os, signal, sys
 
@@ -25,6 +25,8 @@ def watch(event, arguments):
     if target in os.environ["VICTIMS"].split() and not os.path.exists(mark):
         open(mark, "w").close()
         os.killpg(0, signal.SIGKILL)
+    if target == os.environ["WAITS"]:
+        open(os.path.join(folder, "gate")).read()
     if target.startswith("results/"):
         with open(os.path.join(folder, "made"), "a") as made:
             made.write(target + "\\n")
@@ -54,18 +56,20 @@ NOT_COMPARED = ("logs", "benchmarks", "provenance.json", "provenance.html")  # t
 class Interrupted(Project):
     """A checkout whose builds are killed."""
 
-    def __init__(self, folder, victims=()):
+    def __init__(self, folder, victims=(), waits=""):
         super().__init__(folder)
         self.watched = folder.parent / "watched"
         self.watched.mkdir()
         (self.watched / "sitecustomize.py").write_text(KILLER)
-        self.victims = victims
+        self.victims, self.waits = victims, waits
+        os.mkfifo(self.watched / "gate")
 
     @property
     def environment(self):
         own = super().environment
         path = os.pathsep.join([str(self.watched), own["PYTHONPATH"]])
-        return {**own, "PYTHONPATH": path, "WATCHED": str(self.watched), "VICTIMS": " ".join(self.victims)}
+        watch = {"WATCHED": str(self.watched), "VICTIMS": " ".join(self.victims), "WAITS": self.waits}
+        return {**own, **watch, "PYTHONPATH": path}
 
     def start(self, *arguments):
         """Start Snakemake in a process group of its own, so that all of it can be killed."""
@@ -210,24 +214,18 @@ def test_the_same_bytes_made_again_cause_nothing_further(copy):
     assert copy.jobs("orchard") == {}
 
 
-def test_a_second_snakemake_is_refused_and_harms_nothing(copy):
-    """The first one is a build that waits in the middle: its log is a pipe that nobody has opened yet."""
-    target = "results/orchard/corpus/text.txt"
-    (copy.folder / target).unlink()
-    log = copy.folder / "results/orchard/logs/extract_text.log"
-    log.unlink()
-    os.mkfifo(log)
-    first = subprocess.Popen(
-        copy.command(target), cwd=copy.folder, env=copy.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        with log.open():  # opens when the first one's job writes there
-            second = copy.snakemake(target)
+def test_a_second_snakemake_is_refused_and_harms_nothing(tmp_path):
+    text = "results/orchard/corpus/text.txt"
+    project = Interrupted(tmp_path / "project", waits=text)
+    with project.start(text) as first:
+        with (project.watched / "gate").open("w"):  # the first one's job waits until this is closed
+            second = project.snakemake(text)
             assert second.returncode != 0
             assert "Directory cannot be locked" in second.stdout + second.stderr
-    finally:
-        first.communicate(timeout=300)
-    assert (copy.folder / target).is_file()
+            assert not (project.folder / text).exists()
+        said, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, said
+    assert project.made() == {text: 1}
 
 
 def test_an_unreadable_file_is_named(copy):

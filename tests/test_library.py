@@ -128,3 +128,17 @@ def test_the_helper_itself_is_light():
     code = "import sys, an_neuron.library; print(*{'torch', 'numpy', 'h5py', 'pandas'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not ran.stdout.strip()
+
+
+def test_only_scripts_that_run_the_model_import_torch():
+    behind = {script: {path.stem for path in modules_behind(script)} for script in SCRIPTS}
+    light = [str(script) for script, names in behind.items() if not {"models", "devices"} & names]
+    light += [str(script) for script in SCRIPTS if script.stem == "check_study"]  # asks for a device inside a function
+    assert len(light) >= 20
+    code = """
+import runpy, sys
+for script in sys.argv[1:]:
+    runpy.run_path(script, run_name="imported")
+    assert "torch" not in sys.modules, script
+"""
+    subprocess.run([sys.executable, "-c", code, *light], check=True)

@@ -205,6 +205,14 @@ def served():
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
+    """Counts how often a file was asked for."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        super().do_GET()
+
     def log_message(self, *arguments):
         pass
 
@@ -227,6 +235,23 @@ def test_a_book_is_downloaded_once_and_held_against_its_checksum(project, served
     corpus["sha256"] = hashlib.sha256(book).hexdigest()
     assert project.snakemake(text).returncode == 0
     assert (project.folder / text).read_bytes() == first
+
+
+def test_studies_share_a_download_and_neither_needs_the_others_results(project, served):
+    first = project.config["studies"]["orchard"]
+    first["corpus"] = {"url": f"{served}/book.html"}
+    project.config["studies"]["second"] = {**first, "top": 0}
+    texts = [f"results/{study}/corpus/text.txt" for study in ("orchard", "second")]
+    project.build(texts[0])
+    served_before = QuietHandler.asked
+    project.build(texts[1])
+    assert QuietHandler.asked == served_before
+    content = (project.folder / texts[1]).read_bytes()
+    shutil.rmtree(project.folder / "results" / "orchard")
+    assert project.jobs(texts[1]) == {}
+    assert (project.folder / texts[1]).read_bytes() == content
+    project.build(texts[0])
+    assert QuietHandler.asked == served_before
 
 
 def test_own_study_in_ten_lines_with_two_prompt_pairs(project):

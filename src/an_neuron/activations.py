@@ -247,6 +247,7 @@ def _add_virtual(file: h5py.File, name: str, sources: Sequence[h5py.File], descr
         where = relpath(source.filename, folder)  # HDF5 looks for it from the folder of the gathered file
         layout[..., start : start + length, :] = h5py.VirtualSource(where, name, source[name].shape)
         start += length
+    layout.dcpl.set_obj_track_times(False)
     hdf5.describe(file.create_virtual_dataset(name, layout), described)
 
 
