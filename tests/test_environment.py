@@ -49,4 +49,5 @@ def test_each_rule_has_a_script_log_and_benchmark_of_its_name():
             assert f'"../scripts/{rule}.py"' in block, rule
             assert re.search(rf'log:\s+"[\w/{{}}]*logs/{rule}\b', block), rule
             assert re.search(rf'benchmark:\s+"[\w/{{}}]*benchmarks/{rule}\b', block), rule
+            assert f'library=behind("{rule}"),' in block, rule  # a changed module makes its users again
             assert len(block.splitlines()) <= 33, rule
