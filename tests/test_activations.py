@@ -173,6 +173,15 @@ def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
+    values = np.array([[[1.0, -65_520.0]]], np.float32)
+    part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
+    rows = np.zeros((1, 2), np.int32)
+    with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold; write `dtype: float32`"):
+        write_shard(tmp_path / "shard.h5", [part], rows, (0, 1), PAIRS[:1], 50, "all", "float16", {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pass_that_ends_early_leaves_no_shard(tmp_path):
     with pytest.raises(ValueError, match="up to 3 were to be recorded, not 2"):
         write(tmp_path / "shard.h5", [part_of(1), part_of(1)])

@@ -147,6 +147,7 @@ class _Values:
 
     def __init__(self, file: h5py.File, n_pairs: int, shape: tuple[int, int], dtype: str) -> None:
         self._file, self._written, self._waiting = file, 0, list[Recorded]()
+        self._dtype, self._limit = dtype, float(np.finfo(dtype).max)
         n_tokens = len(set(file["pair_token_id"][:]))
         n_chunks = -(-shape[0] // max(1, CHUNK // shape[1]))
         self._rows = -(-shape[0] // n_chunks)  # chunks alike, so that the last one is not mostly empty
@@ -158,6 +159,12 @@ class _Values:
             hdf5.describe(created, STREAMS[name])
 
     def add(self, part: Recorded) -> None:
+        largest = max(float(abs(values).max(initial=0)) for values in (part.activation, part.margin))
+        if largest > self._limit:
+            raise UserError(
+                f"An activation or margin of {largest:.6g} is beyond what {self._dtype} can hold; write "
+                "`dtype: float32` under corpus in config.yaml."
+            )
         self._waiting.append(part)
         if sum(len(some.top_prediction) for some in self._waiting) >= self._rows:
             self._write(self._rows)
