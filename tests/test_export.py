@@ -1,3 +1,5 @@
+import asyncio
+import os
 import re
 import struct
 
@@ -60,6 +62,36 @@ def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
         export.save_figure(build, [path])
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("end", ["dies", "hangs"])
+def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, end):
+    async def draw(figure, formats):
+        with (tmp_path / "attempts").open("a") as attempts:
+            attempts.write("once\n")
+        if len((tmp_path / "attempts").read_text().split()) == 1:
+            if end == "dies":
+                os._exit(1)
+            await asyncio.Event().wait()
+        return [b"image"] * len(formats)
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", draw)
+    monkeypatch.setattr(export, "TIMEOUT", 0.5 if end == "hangs" else 60)
+    export.save_figure(go.Figure(), [tmp_path / "figure.png"])
+    assert (tmp_path / "figure.png").read_bytes() == b"image"
+    assert (tmp_path / "attempts").read_text().split() == ["once", "once"]
+
+
+def test_a_browser_that_never_draws_is_given_up(tmp_path, monkeypatch):
+    async def draw(figure, formats):
+        os._exit(1)
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", draw)
+    with pytest.raises(UserError, match=r"did not draw a figure in 3 attempts; set `formats: \[html\]`"):
+        export.save_figure(go.Figure(), [tmp_path / "figure.png"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_browser_is_named_with_the_ways_out(tmp_path, monkeypatch):

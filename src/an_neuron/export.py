@@ -5,12 +5,17 @@ holds plotly.js, and MathJax is never loaded.
 """
 
 import asyncio
+import logging
+import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from an_neuron.errors import UserError
 from an_neuron.hdf5 import replacing
@@ -22,7 +27,9 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 1048, 512  # pixels, as the notebook's PNG files
 PNG_SCALE = 4
-TIMEOUT = 600  # seconds for one static file; a busy machine may need long for a million points
+TIMEOUT = 180  # seconds for the static files of a figure, of which a quiet machine needs 3 to 12
+ATTEMPTS = 3
+CONTEXT: Any = get_context("fork")  # nothing is imported anew
 STATIC_SUFFIXES = (".png", ".svg")
 SUFFIXES = (*STATIC_SUFFIXES, ".html")
 RANDOM_ID = re.compile(
@@ -32,6 +39,8 @@ NO_BROWSER = (
     "PNG and SVG figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
     "install chromium), or run plotly_get_chrome, or set `formats: [html]` in config.yaml."
 )
+
+log = logging.getLogger(__name__)
 
 
 def save_figure(figure: "go.Figure | Build", paths: Iterable[str | Path]) -> None:
@@ -84,13 +93,44 @@ def _save_static(figure: "go.Figure", paths: list[Path]) -> None:
     missing = browser_missing()
     if missing:
         raise UserError(missing)
-    formats = [path.suffix.removeprefix(".") for path in paths]
-    # A thread of its own, because a notebook's thread already runs an event loop.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        images = thread.submit(asyncio.run, _drawn(figure, formats)).result()
+    images = _images(figure, [path.suffix.removeprefix(".") for path in paths])
     for path, image in zip(paths, images, strict=True):
         with replacing(path) as temporary:
             temporary.write_bytes(_with_fixed_ids(image) if path.suffix == ".svg" else image)
+
+
+def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
+    """Draw a figure in each format, in a process of its own: kaleido waits for ever for a browser that died."""
+    for _ in range(ATTEMPTS):
+        ours, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=_send_images, args=(theirs, figure, formats))
+        process.start()
+        theirs.close()
+        try:
+            if ours.poll(TIMEOUT):
+                found = ours.recv()
+                if isinstance(found, Exception):
+                    raise found
+                return found
+        except EOFError:  # the process itself died
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid or 0, signal.SIGKILL)  # and with it a browser that hangs
+            process.join()
+        log.warning("The browser did not draw the figure; trying again.")
+    raise UserError(
+        f"The browser did not draw a figure in {ATTEMPTS} attempts; set `formats: [html]` to do without it."
+    )
+
+
+def _send_images(pipe: Connection, figure: "go.Figure", formats: list[str]) -> None:
+    """Send images, or the exception that kept them from being drawn."""
+    os.setsid()  # a process group of its own, with the browser in it
+    try:
+        pipe.send(asyncio.run(_drawn(figure, formats)))
+    except Exception as error:
+        pipe.send(error)
 
 
 async def _drawn(figure: "go.Figure", formats: list[str]) -> list[bytes]:
