@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser orchard test check format constraints clean
+.PHONY: setup browser slurm orchard test check format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -21,10 +21,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 browser: $(INSTALLED)
 	@workflow/setup/browser.sh
 
+# What tests/test_slurm.py runs jobs on; without root nothing is installed, and those tests are skipped.
+slurm:
+	@workflow/setup/slurm.sh
+
 orchard: setup
 	snakemake --cores $(CORES) orchard
 
-test: setup
+test: setup slurm
 	pytest
 
 check: setup

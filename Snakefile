@@ -31,6 +31,31 @@ wildcard_constraints:
     head_site="|".join(HEAD_SITES),
 
 
+# On a cluster these run where Snakemake does. The first two need the network, which nodes seldom have. The others take
+# seconds: choices that much waits for, lists, and all figures but the one that sorts what was kept of a whole corpus.
+localrules:
+    fetch_model,
+    download_book,
+    check_study,
+    tokenize_prompts,
+    select_neuron,
+    select_pairs,
+    gather_activations,
+    list_contexts,
+    list_pairs,
+    compare_published,
+    plot_attribution,
+    plot_logit_lens,
+    plot_most_similar_neurons,
+    plot_neuron_dot_vocab,
+    plot_neuron_map,
+    plot_patched_heads,
+    plot_patched_neurons,
+    plot_patched_site,
+    plot_precision_recall,
+    plot_top_prediction,
+
+
 rule all:
     input:
         lambda wildcards: targets(DEFAULT_STUDY),

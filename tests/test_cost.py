@@ -54,7 +54,7 @@ def test_nothing_is_said_of_a_small_model(tiny_gpt2, monkeypatch):
 
 
 def test_nothing_is_said_where_a_gpu_is_used(large, monkeypatch):
-    monkeypatch.setattr(devices, "pick", lambda name: "cuda")
+    monkeypatch.setattr(devices, "kind", lambda name: "cuda")
     assert cost.cost_on_cpu(STUDY, large, "auto") == ""
 
 

@@ -42,7 +42,7 @@ def test_version_is_the_same_everywhere():
     assert f"## {an_neuron.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_each_rule_has_a_script_log_and_benchmark_of_its_name():
+def test_each_rule_has_a_script_log_and_benchmark_of_its_name_and_says_what_it_needs():
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         for block in re.split(r"^(?=rule|checkpoint)", path.read_text(), flags=re.MULTILINE)[1:]:
             rule = re.match(r"\w+ (\w+):", block)[1]
@@ -50,4 +50,15 @@ def test_each_rule_has_a_script_log_and_benchmark_of_its_name():
             assert re.search(rf'log:\s+"[\w/{{}}]*logs/{rule}\b', block), rule
             assert re.search(rf'benchmark:\s+"[\w/{{}}]*benchmarks/{rule}\b', block), rule
             assert f'library=behind("{rule}"),' in block, rule  # a changed module makes its users again
+            assert "        mem_mb=" in block, rule
+            assert "        runtime=" in block, rule
             assert len(block.splitlines()) <= 33, rule
+
+
+def test_the_profile_for_slurm_repeats_the_default_one_and_lists_the_jobs_that_use_a_gpu():
+    default, slurm = (ROOT / "profiles" / name / "config.yaml" for name in ("default", "slurm"))
+    assert yaml.safe_load(default.read_text()).items() <= yaml.safe_load(slurm.read_text()).items()
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    blocks = re.split(r"^(?:rule|checkpoint) ", rules, flags=re.MULTILINE)[1:]
+    using = {block.split(":")[0] for block in blocks if "gpu=1" in block}
+    assert set(re.findall(r"^#   (\w+): [&*]gpu", slurm.read_text(), flags=re.MULTILINE)) == using

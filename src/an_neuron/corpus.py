@@ -213,7 +213,7 @@ class _Batch:
         self._parts = [part.to("cpu", non_blocking=True) for part in there]  # pinned where that helps
         if reader.device.type == "cuda":
             self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            self._arrived.record(torch.cuda.current_stream(reader.device))
         elif reader.device.type == "mps":
             torch.mps.synchronize()
 

@@ -28,9 +28,10 @@ def cost_on_cpu(study: Mapping[str, Any], folder: Path, device: str) -> str:
     shape = read_shape(folder)
     if shape.n_parameters < WORTH_SAYING:
         return ""
-    from an_neuron.devices import pick
+    from an_neuron.devices import kind
 
-    if pick(device) != "cpu":
+    # A named GPU may be one of a node, not of the machine that asks.
+    if device not in ("auto", "cpu") or kind(device) != "cpu":
         return ""
     tokenizer = Tokenizer(folder)
     pairs = [(tokenizer.prompt(pair["clean"]), tokenizer.prompt(pair["corrupted"])) for pair in study["prompts"]]
@@ -50,10 +51,59 @@ def patching_operations(shape: Shape, suffix: int, layers: list[int]) -> int:
     layers
         Layers whose neurons are swept.
     """
-    block = 2 * (4 * shape.d_model**2 + 2 * shape.d_model * shape.d_mlp)  # of one token
+    block = 2 * (4 * shape.d_model**2 + shape.mlp_parameters)  # of one token
     sites = 3 * suffix * sum(range(shape.n_layers + 1))
     neurons = shape.d_mlp * sum(shape.n_layers - 1 - layer for layer in layers)
     return (sites + neurons) * suffix * block
+
+
+def row_operations(shape: Shape, suffix: int, length: int, first: int) -> int:
+    """Return the operations of one patched row that enters block `first` and goes to the end.
+
+    Parameters
+    ----------
+    shape
+        The model's sizes.
+    suffix, length
+        Positions from the first one at which the prompts differ, and all of them.
+    first
+        The block, counted from 0; none is left to run where it is the number of layers.
+    """
+    if first == shape.n_layers:
+        return 0
+    keys = 2 * suffix * 2 * shape.d_model**2  # keys and values are needed of the whole suffix in every block
+    each = 2 * (2 * shape.d_model**2 + shape.mlp_parameters) + 4 * length * shape.d_model
+    whole = shape.n_layers - first - 1
+    return whole * (keys + suffix * each) + keys + each  # of the last block only the last position
+
+
+def neuron_operations(shape: Shape, suffix: int, length: int, layer: int) -> int:
+    """Return the operations of a pair's sweep of a layer's neurons; see `row_operations`."""
+    return shape.d_mlp * row_operations(shape, suffix, length, layer + 1)
+
+
+def site_operations(shape: Shape, suffix: int, length: int) -> int:
+    """Return the operations of a pair's sweep of one site, resid_pre, by layer and position; see `row_operations`."""
+    return suffix * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
+
+
+def token_operations(shape: Shape, n_ctx: int) -> int:
+    """Return the operations of a token of a corpus in rows of n_ctx, attention seen backwards only."""
+    block = 2 * (4 * shape.d_model**2 + shape.mlp_parameters) + 2 * n_ctx * shape.d_model
+    return shape.n_layers * block + 2 * shape.d_model * shape.d_vocab
+
+
+def hours(operations: float, rate: float, share: float) -> float:
+    """Return the hours of some operations on a device that makes `rate` a second, of which a share is reached."""
+    return operations / (rate * share) / 3600
+
+
+def kept_bytes(n_tokens: int, dtype: str = "float32") -> int:
+    """Return the bytes that a corpus pass with `keep: all` keeps of a pair: an activation and a margin a token.
+
+    The top prediction, 4 bytes a token before compression, is shared by all pairs.
+    """
+    return n_tokens * 2 * {"float32": 4, "float16": 2}[dtype]
 
 
 def cost_sentence(shape: Shape, suffixes: list[int], layers: list[int], rate: float) -> str:

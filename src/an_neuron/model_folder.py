@@ -7,21 +7,33 @@ from typing import Any
 
 from an_neuron.errors import UserError
 
+GATED_TYPES = (
+    *("cohere", "gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo", "olmo2", "phi3", "qwen2"),
+    *("qwen3", "stablelm"),
+)
+"""Types of models whose MLPs have a third matrix, the gate; used for estimates alone."""
+
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a decoder model."""
+    """The sizes of a decoder model, and whether its MLPs are gated."""
 
     n_layers: int
     d_model: int
     d_mlp: int
     n_ctx: int
     d_vocab: int
+    gated: bool = False
+
+    @property
+    def mlp_parameters(self) -> int:
+        """Parameters of a block's MLP matrices."""
+        return (3 if self.gated else 2) * self.d_model * self.d_mlp
 
     @property
     def n_parameters(self) -> int:
         """Parameters of the blocks' matrices and the unembedding, a rough count for estimates of cost."""
-        return self.n_layers * (4 * self.d_model**2 + 2 * self.d_model * self.d_mlp) + self.d_model * self.d_vocab
+        return self.n_layers * (4 * self.d_model**2 + self.mlp_parameters) + self.d_model * self.d_vocab
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -67,6 +79,7 @@ def read_shape(folder: Path) -> Shape:
         d_mlp=d_mlp,
         n_ctx=_first(config, path, "n_positions", "max_position_embeddings", "n_ctx", "seq_length"),
         d_vocab=_first(config, path, "vocab_size"),
+        gated=config.get("model_type") in GATED_TYPES,
     )
 
 

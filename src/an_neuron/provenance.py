@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 
 from an_neuron import __version__, hdf5
-from an_neuron.devices import pick
+from an_neuron.devices import kind
 from an_neuron.pages import Section, write_sections
 
 Record = dict[str, Any]
@@ -146,7 +146,7 @@ def _version(name: str) -> str | None:
 
 def machine(device: str) -> Record:
     """Return platform, number of cores, the device that a configured name means, and the name of a GPU."""
-    chosen = pick(device)
+    chosen = kind(device)
     return {"platform": platform.platform(), "cores": os.cpu_count(), "device": chosen, "gpu": _gpu(chosen)}
 
 

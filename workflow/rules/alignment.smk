@@ -17,6 +17,8 @@ rule align_neuron:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("processing"),
+        runtime=model_minutes("align_neuron"),
     params:
         folder=model_folder,
         processing=processing,
@@ -42,6 +44,8 @@ rule align_tokens:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("processing"),
+        runtime=model_minutes("align_tokens"),
     params:
         folder=model_folder,
         processing=processing,

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
+from an_neuron import resources as needs
 from an_neuron.config import check_config
 from an_neuron.errors import UserError
 from an_neuron.library import modules_behind, put_on_python_path
@@ -117,6 +118,12 @@ def model_folder(wildcards):
     return model["folder"] if "folder" in model else f"downloads/models/{slug(model)}"
 
 
+def sources(wildcards):
+    """Return what a study is made of: the model's files, the book, and published values."""
+    published = filter(None, [study_of(wildcards).get("published")])
+    return [*model_files(wildcards), book_file(wildcards), *published]
+
+
 def model_files(wildcards):
     """Return the files that stand for the model: a local one's own, or the list that ends a fetch."""
     folder = Path(model_folder(wildcards))
@@ -128,11 +135,13 @@ def model_files(wildcards):
 
 
 def model_threads(wildcards):
-    """Return as many threads as help: one for a small model, whose jobs rather run side by side."""
+    """Return as many threads as help: one for a small model, whose jobs rather run side by side; else a GPU's share."""
     model = study_of(wildcards)["model"]
     files = weight_files(Path(model["folder"])) if "folder" in model else []
-    small = files and sum(path.stat().st_size for path in files) < SMALL_MODEL
-    return 1 if small else 64
+    if files and sum(path.stat().st_size for path in files) < SMALL_MODEL:
+        return 1
+    gpus = workflow.global_resources.get("gpu")  # of --resources
+    return max(1, (workflow.cores or 64) // (getattr(gpus, "value", gpus) or 1))
 
 
 def shape(wildcards):
@@ -141,6 +150,77 @@ def shape(wildcards):
     if "hub" in model:
         checkpoints.fetch_model.get(model=slug(model))
     return read_shape(Path(model_folder(wildcards)))
+
+
+def known_shape(wildcards):
+    """Return a model's sizes for estimates, which fetch nothing: those of another, while it is not here."""
+    try:
+        return read_shape(Path(model_folder(wildcards)))
+    except UserError:
+        return needs.UNKNOWN
+
+
+def corpus_tokens(wildcards):
+    """Return about how many tokens a corpus has, for estimates."""
+    folder = f"results/{wildcards.study}/corpus"
+    files = [f"{folder}/tokens.h5", f"{folder}/text.txt", book_file(wildcards)]
+    return needs.corpus_tokens(*map(Path, files))
+
+
+def table_tokens(wildcards):
+    """Return how many tokens' values are looked at together, for estimates."""
+    kept = study_of(wildcards)["corpus"]["keep"] == "all"
+    return corpus_tokens(wildcards) if kept else 0
+
+
+def operations(wildcards, name):
+    """Return about how many operations a named rule's job makes besides loading its model."""
+    study, model = study_of(wildcards), known_shape(wildcards)
+    if name == "cache_activations":
+        tokens = corpus_tokens(wildcards)
+        return needs.corpus_operations(model, study["corpus"], tokens, config["shards"])
+    if name == "align_tokens":
+        return needs.alignment_operations(model)
+    if name in ("patch_sites", "patch_heads", "patch_neurons"):
+        layer = int(wildcards.get("layer", 0))
+        return needs.sweep_operations(name, model, study["prompts"], layer)
+    return 0
+
+
+# Functions for `resources`. On one machine they hold back nothing, unless --resources says how much there is. They are
+# asked again at every attempt, and when a job's inputs are there.
+def each_attempt(amount):
+    """Return a constant amount, and so much more at each further attempt."""
+    return lambda wildcards, attempt: attempt * amount
+
+
+def model_mb(kind):
+    """Return the memory of a job that loads the model: for `patching`, a `corpus` pass, or `processing` weights."""
+    return lambda wildcards, attempt: attempt * needs.model_mb(
+        kind, known_shape(wildcards)
+    )
+
+
+def model_minutes(name):
+    """Return the time of a named rule's job, which loads the model."""
+    return lambda wildcards, attempt: attempt * needs.model_minutes(
+        known_shape(wildcards), operations(wildcards, name), DEVICE == "cpu"
+    )
+
+
+def text_mb(wildcards, attempt):
+    return attempt * needs.text_mb(corpus_tokens(wildcards))
+
+
+def text_minutes(wildcards, attempt):
+    return attempt * needs.text_minutes(corpus_tokens(wildcards))
+
+
+def table_mb(beside):
+    """Return the memory of a job that looks at a pair's values of a whole corpus, if they are kept."""
+    return lambda wildcards, attempt: attempt * needs.table_mb(
+        beside, table_tokens(wildcards)
+    )
 
 
 def neuron_tables(wildcards):

@@ -14,6 +14,8 @@ rule download_book:
         "../../envs/an_neuron.yaml"
     resources:
         network=1,
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(30),
     params:
         folder="downloads/books",
         source=lambda wildcards: {
@@ -35,6 +37,9 @@ rule extract_text:
         "results/{study}/benchmarks/extract_text.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=text_mb,
+        runtime=text_minutes,
     params:
         boilerplate=lambda wildcards: study_of(wildcards)["corpus"]["boilerplate"],
     script:
@@ -54,6 +59,9 @@ rule tokenize_corpus:
         "results/{study}/benchmarks/tokenize_corpus.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=text_mb,
+        runtime=text_minutes,
     params:
         folder=model_folder,
         n_ctx=lambda wildcards: study_of(wildcards)["corpus"].get("n_ctx", 0),

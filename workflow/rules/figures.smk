@@ -13,6 +13,9 @@ rule plot_logit_lens:
         "results/{study}/benchmarks/plot_logit_lens.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_logit_lens.py"
 
@@ -29,6 +32,9 @@ rule plot_patched_site:
         "results/{study}/benchmarks/plot_patched_site/{short}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_patched_site.py"
 
@@ -45,6 +51,9 @@ rule plot_patched_neurons:
         "results/{study}/benchmarks/plot_patched_neurons.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_patched_neurons.py"
 
@@ -65,6 +74,9 @@ rule plot_logit_activation:
         "results/{study}/benchmarks/plot_logit_activation/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=table_mb(2500),
+        runtime=each_attempt(15),
     script:
         "../scripts/plot_logit_activation.py"
 
@@ -85,6 +97,9 @@ rule plot_top_prediction:
         "results/{study}/benchmarks/plot_top_prediction/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_top_prediction.py"
 
@@ -105,6 +120,9 @@ rule plot_precision_recall:
         "results/{study}/benchmarks/plot_precision_recall/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_precision_recall.py"
 
@@ -125,6 +143,9 @@ rule plot_neuron_dot_vocab:
         "results/{study}/benchmarks/plot_neuron_dot_vocab/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(2500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_neuron_dot_vocab.py"
 
@@ -145,6 +166,9 @@ rule plot_most_similar_neurons:
         "results/{study}/benchmarks/plot_most_similar_neurons.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(2500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_most_similar_neurons.py"
 
@@ -163,6 +187,9 @@ rule plot_patched_heads:
         "results/{study}/benchmarks/plot_patched_heads/{head_site}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_patched_heads.py"
 
@@ -179,6 +206,9 @@ rule plot_neuron_map:
         "results/{study}/benchmarks/plot_neuron_map.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(2500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_neuron_map.py"
 
@@ -195,5 +225,8 @@ rule plot_attribution:
         "results/{study}/benchmarks/plot_attribution.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(2500),
+        runtime=each_attempt(10),
     script:
         "../scripts/plot_attribution.py"

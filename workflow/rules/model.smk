@@ -15,6 +15,8 @@ checkpoint fetch_model:
         "../../envs/an_neuron.yaml"
     resources:
         network=1,
+        mem_mb=each_attempt(2000),
+        runtime=each_attempt(240),
     params:
         source=lambda wildcards: hub_source(wildcards.model),
     script:

@@ -21,6 +21,9 @@ checkpoint select_pairs:
         "results/{study}/benchmarks/select_pairs.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     params:
         folder=model_folder,
         study=part("answer", "neuron", "pairs", "top"),
@@ -46,6 +49,8 @@ rule cache_activations:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("corpus"),
+        runtime=model_minutes("cache_activations"),
     params:
         folder=model_folder,
         options=corpus_pass,
@@ -68,6 +73,9 @@ rule gather_activations:
         "results/{study}/benchmarks/gather_activations.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(15),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -91,6 +99,9 @@ rule describe_pair:
         "results/{study}/benchmarks/describe_pair/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=table_mb(1500),
+        runtime=each_attempt(15),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -117,6 +128,9 @@ rule list_pairs:
         "results/{study}/benchmarks/list_pairs.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     script:
         "../scripts/list_pairs.py"
 
@@ -139,5 +153,8 @@ rule list_contexts:
         "results/{study}/benchmarks/list_contexts/{pair}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     script:
         "../scripts/list_contexts.py"

@@ -18,6 +18,8 @@ rule patch_sites:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes("patch_sites"),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -42,6 +44,8 @@ rule patch_neurons:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes("patch_neurons"),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -66,6 +70,8 @@ rule patch_heads:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes("patch_heads"),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -91,6 +97,8 @@ rule map_neurons:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("processing"),
+        runtime=model_minutes("map_neurons"),
     params:
         folder=model_folder,
         processing=processing,
@@ -117,6 +125,8 @@ rule attribute_neurons:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes("attribute_neurons"),
     params:
         folder=model_folder,
         attributes=attributes,
@@ -136,5 +146,8 @@ checkpoint select_neuron:
         "results/{study}/benchmarks/select_neuron.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     script:
         "../scripts/select_neuron.py"

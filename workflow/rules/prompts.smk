@@ -17,6 +17,8 @@ rule check_study:
         "../../envs/an_neuron.yaml"
     resources:
         device=DEVICE,
+        mem_mb=each_attempt(1500),
+        runtime=each_attempt(10),
     params:
         folder=model_folder,
         study=lambda wildcards: study_of(wildcards),
@@ -36,6 +38,9 @@ rule tokenize_prompts:
         "results/{study}/benchmarks/tokenize_prompts.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     params:
         folder=model_folder,
         study=part("prompts", "further_prompts", "answer", "foil"),
@@ -62,6 +67,8 @@ rule predict_prompts:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("processing"),
+        runtime=model_minutes("predict_prompts"),
     params:
         folder=model_folder,
         processing=processing,
@@ -88,6 +95,8 @@ rule logit_lens:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=model_mb("processing"),
+        runtime=model_minutes("logit_lens"),
     params:
         folder=model_folder,
         processing=processing,

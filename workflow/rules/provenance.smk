@@ -9,8 +9,7 @@ rule record_provenance:
         neuron=lambda wildcards: neuron_targets(wildcards.study),
         pairs=lambda wildcards: pair_targets(wildcards.study),
         layers=lambda wildcards: whole_model_targets(wildcards.study),
-        origin=lambda wildcards: [*model_files(wildcards), book_file(wildcards)],
-        published=lambda wildcards: study_of(wildcards).get("published", []),
+        origin=sources,
         library=behind("record_provenance"),
     output:
         json="results/{study}/provenance.json",
@@ -29,6 +28,8 @@ rule record_provenance:
     resources:
         gpu=1,
         device=DEVICE,
+        mem_mb=each_attempt(2000),
+        runtime=model_minutes("record_provenance"),
     params:
         study=lambda wildcards: study_of(wildcards),
         shared={key: config[key] for key in ("device", "formats", "shards")},

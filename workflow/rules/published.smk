@@ -29,5 +29,8 @@ rule compare_published:
         "results/{study}/benchmarks/compare_published.tsv"
     conda:
         "../../envs/an_neuron.yaml"
+    resources:
+        mem_mb=each_attempt(1000),
+        runtime=each_attempt(10),
     script:
         "../scripts/compare_published.py"

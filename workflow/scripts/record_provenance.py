@@ -9,9 +9,8 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         given, params = snakemake.input, snakemake.params
         built = [*given.figures, *given.neuron, *given.pairs, *given.layers]
-        origin = [*given.origin, *filter(None, [given.published])]  # an empty list where nothing is published
         config = {"study": params.study, **params.shared}
         here, study = Path(__file__).parent, snakemake.wildcards.study
-        record = provenance(config, study, here, origin, built, Path(params.benchmarks))
+        record = provenance(config, study, here, given.origin, built, Path(params.benchmarks))
         write_json(record, Path(snakemake.output.json))
         write_html(record, Path(snakemake.output.html))
