@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "src", "profiles", "envs", "resources")
+NOT_COMPARED = ("logs", "benchmarks", "provenance.json", "provenance.html")  # they tell times
 
 
 class Project:
@@ -54,3 +55,9 @@ class Project:
         table = lines[lines.index("Job stats:") + 3 :]
         counts = dict(line.split() for line in table[: table.index("")])
         return {rule: int(count) for rule, count in counts.items() if rule not in ("total", *self.config["studies"])}
+
+    def results(self) -> dict[Path, bytes]:
+        """Return the content of every file of the embedded study that two builds have in common."""
+        folder = self.folder / "results" / "orchard"
+        paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {path: (folder / path).read_bytes() for path in paths if path.parts[0] not in NOT_COMPARED}

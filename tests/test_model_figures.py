@@ -4,44 +4,14 @@ import sys
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from figure_reading import arrows, frame_of, texts_in, titles
 
-from an_neuron import hdf5, model_figures
+from an_neuron import model_figures
 from an_neuron.figure_style import STATIC_LIMIT, thinned
-from an_neuron.hdf5 import Dataset
 from an_neuron.labels import Frame, Labels, box_around, overlap, within
 
 DARK, LIGHT = model_figures.QUIET_COLORS
 RED = "#d62728"
-
-
-@pytest.fixture
-def stored(tmp_path):
-    """Write a table and read it back, as the workflow does."""
-
-    def store(datasets, **attributes):
-        path = tmp_path / "table.h5"
-        hdf5.write(path, {name: Dataset(values, tuple(dims)) for name, (values, *dims) in datasets.items()}, attributes)
-        return hdf5.read(path)
-
-    return store
-
-
-def titles(figure):
-    layout = figure.layout
-    return layout.title.text, layout.xaxis.title.text, layout.yaxis.title.text
-
-
-def arrows(figure):
-    return [(note.x, note.y, note.text) for note in figure.layout.annotations if note.showarrow]
-
-
-def texts_in(figure):
-    return [note.text for note in figure.layout.annotations if not note.showarrow]
-
-
-def frame_of(figure):
-    margin = figure.layout.margin
-    return Frame(figure.layout.xaxis.range, figure.layout.yaxis.range, {side: getattr(margin, side) for side in "lrtb"})
 
 
 def points(figure):

@@ -3,47 +3,17 @@ import sys
 
 import numpy as np
 import pytest
+from figure_reading import arrows, frame_of, texts_in, titles
 
-from an_neuron import hdf5, pair_figures
-from an_neuron.hdf5 import Dataset
-from an_neuron.labels import Frame, box_around, text_size
+from an_neuron import pair_figures
+from an_neuron.labels import box_around, text_size
 
 RED = "red"
 AXES = {"layer": 31, "neuron": 892, "token": " an", "n_tokens": 1000, "occurrences": 30}
 
 
-@pytest.fixture
-def stored(tmp_path):
-    """Write a table and read it back, as the workflow does."""
-
-    def store(datasets, **attributes):
-        path = tmp_path / "table.h5"
-        hdf5.write(path, {name: Dataset(values, tuple(dims)) for name, (values, *dims) in datasets.items()}, attributes)
-        return hdf5.read(path)
-
-    return store
-
-
-def titles(figure):
-    layout = figure.layout
-    return layout.title.text, layout.xaxis.title.text, layout.yaxis.title.text
-
-
-def arrows(figure):
-    return [(note.x, note.y, note.text) for note in figure.layout.annotations if note.showarrow]
-
-
-def texts_in(figure):
-    return [note.text for note in figure.layout.annotations if not note.showarrow]
-
-
 def subtitle(figure):
     return figure.layout.title.subtitle.text
-
-
-def frame_of(figure):
-    margin = figure.layout.margin
-    return Frame(figure.layout.xaxis.range, figure.layout.yaxis.range, {side: getattr(margin, side) for side in "lrtb"})
 
 
 def assert_labels_are_inside(figure):

@@ -52,14 +52,11 @@ from an_neuron.hdf5 import Dataset, Table
 from an_neuron.pairs import TokenNeuron, pair_names, studied_tokens
 from an_neuron.summary import Places, Summary
 
-KEEP = ("all", "summary")
-DTYPES = ("float32", "float16")
 CHUNK = 65_536
 """Values in a chunk of a dataset, and tokens that are gathered in memory before they are written."""
 WHOLE_NUMBERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
 PAIRS = ("pair_name", "pair_token", "pair_token_id", "pair_layer", "pair_neuron")
 COUNTS = ("occurrences", "top_predictions")
-SUMMARY = ("count", "prediction_count", *(f"place_{name}" for name in Places.__dataclass_fields__))
 STREAMS = {
     "activation": Dataset((), ("pair", "row", "pos"), "", "the neuron's activation (hook_post)"),
     "margin": Dataset((), ("token", "row", "pos"), "logits", "logit(token) - largest other logit"),

@@ -42,6 +42,7 @@ from an_neuron.labels import (
     padded,
     text_size,
 )
+from an_neuron.thresholds import f1_score
 
 BAR_COLORS = {False: "rgba(0, 0, 255, 0.25)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue
 COUNT_COLOR = "#687187"
@@ -117,7 +118,7 @@ def precision_recall_fig(table: Table, static: bool = True) -> go.Figure:
     if len(threshold) < 2:
         return _say(figure, NEVER_ACTIVE)
     values = {"Precision": table["precision"], "Recall": table["recall"]}
-    values["F1"] = _f1(table["precision"], table["recall"])
+    values["F1"] = f1_score(table["precision"], table["recall"])
     for name, (color, width) in LINES.items():
         line = {"color": color, "width": width}
         template = f"{name}=%{{y:.3f}}<extra></extra>"
@@ -278,12 +279,6 @@ def _add_counts(figure: go.Figure, edges: np.ndarray, totals: np.ndarray, static
             "ticklabelstandoff": 4,
         },
     )
-
-
-def _f1(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """Return the harmonic mean; NaN where it has no value."""
-    both = precision + recall
-    return np.divide(2 * precision * recall, both, out=np.full_like(both, np.nan), where=both > 0)
 
 
 def _along(frame: Frame, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -8,6 +8,12 @@ MOST_POINTS = 20_000
 """How many thresholds of a curve are kept to be drawn; the best one is found among all."""
 
 
+def f1_score(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Return the harmonic mean of precision and recall; NaN where it has no value."""
+    both = precision + recall
+    return np.divide(2 * precision * recall, both, out=np.full_like(both, np.nan), where=both > 0)
+
+
 @dataclass(frozen=True)
 class Curve:
     """Precision and recall of "activation > threshold", each [threshold], and the place of the best F1.
@@ -23,8 +29,7 @@ class Curve:
     @property
     def f1(self) -> np.ndarray:
         """Harmonic mean of precision and recall."""
-        with np.errstate(invalid="ignore"):
-            return 2 * self.precision * self.recall / (self.precision + self.recall)
+        return f1_score(self.precision, self.recall)
 
     def at_best(self) -> dict[str, float]:
         """Return threshold, precision, recall and f1 with the largest F1; NaN where there is none."""
