@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 browser: $(INSTALLED)
 	@workflow/setup/browser.sh
 
-# What tests/test_slurm.py runs jobs on; without root nothing is installed, and those tests are skipped.
+# What tests/workflow/test_slurm.py runs jobs on; without root nothing is installed, and those tests are skipped.
 slurm:
 	@workflow/setup/slurm.sh
 

@@ -19,10 +19,10 @@ from shapes import random_bridge, random_model
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.batches import rows_a_batch
-from an_neuron.corpus import PRECISIONS, Reader, record
-from an_neuron.models import process_weights
-from an_neuron.pairs import TokenNeuron
+from an_neuron.corpus.associations import TokenNeuron
+from an_neuron.corpus.batches import rows_a_batch
+from an_neuron.corpus.reader import PRECISIONS, Reader, record
+from an_neuron.model.loading import process_weights
 
 READOUT = "unembedding"
 

@@ -10,10 +10,10 @@ Loading the model is not counted.
 import argparse
 from math import ceil
 
-from an_neuron.config import row_length
-from an_neuron.cost import hours, kept_bytes, matmul_rate, neuron_operations, token_operations
-from an_neuron.model_folder import Shape
-from an_neuron.summary import Summary
+from an_neuron.corpus.summaries import Summary
+from an_neuron.model.folder import Shape
+from an_neuron.study.checks import row_length
+from an_neuron.study.cost import hours, kept_bytes, matmul_rate, neuron_operations, token_operations
 
 SHAPES = {
     "GPT-2 Large": Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257),

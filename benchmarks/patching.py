@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformer_lens import patching as transformer_lens_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.patching import Engine, LogitDifference, patch_neurons, patch_sites
-from an_neuron.plain import plain_model
-from an_neuron.prompts import Pair, first_difference
-from an_neuron.wavefront import Pass, Patches
+from an_neuron.model.plain import plain_model
+from an_neuron.patching.sweeps import Engine, LogitDifference, patch_neurons, patch_sites
+from an_neuron.patching.wavefront import Pass, Patches
+from an_neuron.prompts.pairs import Pair, first_difference
 
 ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)

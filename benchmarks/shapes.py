@@ -6,7 +6,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from an_neuron.prompts import Pair
+from an_neuron.prompts.pairs import Pair
 
 ORCHARD = Path(__file__).resolve().parents[1] / "resources" / "orchard" / "model"
 SHAPES = {

@@ -26,10 +26,10 @@ from transformers import (
     Qwen2Config,
 )
 
-from an_neuron import hdf5
-from an_neuron.hdf5 import Dataset
-from an_neuron.model_folder import Tokenizer
-from an_neuron.models import PROCESSING, load_model, process_weights
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Dataset
+from an_neuron.model.folder import Tokenizer
+from an_neuron.model.loading import PROCESSING, load_model, process_weights
 
 BOS = "<|endoftext|>"
 MERGES = [("Ġ", "a"), ("Ġa", "n"), ("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e")]

@@ -1,6 +1,6 @@
 """What tests read from a figure."""
 
-from an_neuron.labels import Frame
+from an_neuron.figures.labels import Frame
 
 
 def titles(figure):

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from an_neuron import hdf5
-from an_neuron.hdf5 import Dataset, Table
-from an_neuron.model_folder import Tokenizer
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Dataset, Table
+from an_neuron.model.folder import Tokenizer
 
 if TYPE_CHECKING:  # a change of how one table is computed must not make all others again
-    from an_neuron.alignment import NeuronAlignment, TopNeurons, TopTokens
-    from an_neuron.lens import LogitLens
-    from an_neuron.patching import Sweep
-    from an_neuron.predictions import Prediction
+    from an_neuron.congruence.ranking import NeuronAlignment, TopNeurons, TopTokens
+    from an_neuron.patching.sweeps import Sweep
+    from an_neuron.prompts.lens import LogitLens
+    from an_neuron.prompts.predictions import Prediction
 
 LOGITS = "logits"
 RECOVERY = "0 = patch did nothing, 1 = clean restored"

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
-from an_neuron import resources as needs
-from an_neuron.config import check_config
+from an_neuron.study import needs as needs
+from an_neuron.study.checks import check_config
 from an_neuron.errors import UserError
-from an_neuron.library import modules_behind, put_on_python_path
-from an_neuron.model_folder import read_shape, weight_files
-from an_neuron.pairs import pair_names
+from an_neuron.jobs.modules import modules_behind, put_on_python_path
+from an_neuron.model.folder import read_shape, weight_files
+from an_neuron.corpus.associations import pair_names
 
 put_on_python_path()
 
@@ -40,7 +40,7 @@ def no_such_study(wildcards):
 
 def check_browser():
     """Say before the first job, not after hours, that static figures cannot be made."""
-    from an_neuron.export import browser_missing
+    from an_neuron.figures.export import browser_missing
 
     missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
     if missing:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from an_neuron.alignment import align_tokens
-from an_neuron.devices import pick
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
-from an_neuron.models import load_model, process_weights
+from an_neuron.congruence.ranking import align_tokens
+from an_neuron.jobs.job import job
+from an_neuron.model.devices import pick
+from an_neuron.model.folder import Tokenizer
+from an_neuron.model.loading import load_model, process_weights
 from an_neuron.tables import write_top_neurons, write_top_tokens
 
 if __name__ == "__main__":

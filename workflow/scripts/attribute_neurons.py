@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from an_neuron.attribution import attribute_neurons
-from an_neuron.devices import pick
-from an_neuron.job import job
-from an_neuron.models import load_model
-from an_neuron.neuron_map import gather, write_attribution
-from an_neuron.prompts import read_prompts
+from an_neuron.jobs.job import job
+from an_neuron.model.devices import pick
+from an_neuron.model.loading import load_model
+from an_neuron.patching.attribution import attribute_neurons
+from an_neuron.patching.neuron_map import gather, write_attribution
+from an_neuron.prompts.pairs import read_prompts
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from an_neuron import hdf5
-from an_neuron.activations import write_shard
-from an_neuron.batches import shard_rows
-from an_neuron.corpus import Reader, record
-from an_neuron.devices import pick
-from an_neuron.job import job
-from an_neuron.models import load_model
-from an_neuron.pairs import read_pairs
+from an_neuron.corpus.associations import read_pairs
+from an_neuron.corpus.batches import shard_rows
+from an_neuron.corpus.reader import Reader, record
+from an_neuron.corpus.recordings import write_shard
+from an_neuron.files import hdf5
+from an_neuron.jobs.job import job
+from an_neuron.model.devices import pick
+from an_neuron.model.loading import load_model
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from an_neuron.config import check_with_model
-from an_neuron.cost import cost_on_cpu
-from an_neuron.job import job
+from an_neuron.jobs.job import job
+from an_neuron.study.checks import check_with_model
+from an_neuron.study.cost import cost_on_cpu
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from an_neuron.job import job
-from an_neuron.published import compare, measure, read_published, summary, write_html
+from an_neuron.jobs.job import job
+from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

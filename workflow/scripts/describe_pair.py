@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from an_neuron.hdf5 import replacing
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
-from an_neuron.pair_tables import describe_pair, write_pair
+from an_neuron.corpus.description import describe_pair, write_pair
+from an_neuron.files.hdf5 import replacing
+from an_neuron.jobs.job import job
+from an_neuron.model.folder import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

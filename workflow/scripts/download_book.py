@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from an_neuron.download import download
-from an_neuron.hdf5 import replacing
-from an_neuron.job import job
+from an_neuron.corpus.download import download
+from an_neuron.files.hdf5 import replacing
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

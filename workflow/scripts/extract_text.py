@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from an_neuron.boilerplate import without_boilerplate
-from an_neuron.hdf5 import replacing
-from an_neuron.job import job
-from an_neuron.text import extract_text
+from an_neuron.corpus.boilerplate import without_boilerplate
+from an_neuron.corpus.text import extract_text
+from an_neuron.files.hdf5 import replacing
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

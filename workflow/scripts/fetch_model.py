@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.hub import fetch_model
-from an_neuron.job import job
+from an_neuron.jobs.job import job
+from an_neuron.model.hub import fetch_model
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

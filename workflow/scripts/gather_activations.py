@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from an_neuron.activations import gather
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer, read_shape
+from an_neuron.corpus.recordings import gather
+from an_neuron.jobs.job import job
+from an_neuron.model.folder import Tokenizer, read_shape
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from an_neuron.contexts import contexts_frame, write_contexts_html
-from an_neuron.hdf5 import read, replacing
-from an_neuron.job import job
+from an_neuron.corpus.examples import contexts_frame, write_contexts_html
+from an_neuron.files.hdf5 import read, replacing
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

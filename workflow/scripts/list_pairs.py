@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from an_neuron.hdf5 import read, replacing
-from an_neuron.job import job
-from an_neuron.pair_list import pairs_frame, write_pairs_html
-from an_neuron.pairs import read_pairs
+from an_neuron.corpus.associations import read_pairs
+from an_neuron.corpus.overview import pairs_frame, write_pairs_html
+from an_neuron.files.hdf5 import read, replacing
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from an_neuron.devices import pick
-from an_neuron.job import job
-from an_neuron.models import load_model
-from an_neuron.patching import LogitDifference, patch_neurons
-from an_neuron.prompts import read_prompts, token_attributes
+from an_neuron.jobs.job import job
+from an_neuron.model.devices import pick
+from an_neuron.model.loading import load_model
+from an_neuron.patching.sweeps import LogitDifference, patch_neurons
+from an_neuron.prompts.pairs import read_prompts, token_attributes
 from an_neuron.tables import write_sweep
 
 if __name__ == "__main__":

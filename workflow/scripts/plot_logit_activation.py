@@ -3,12 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from an_neuron.activations import read_pair
-from an_neuron.export import save_figure
-from an_neuron.figures import logit_activation_fig
-from an_neuron.hdf5 import read
-from an_neuron.job import job
-from an_neuron.pair_figures import density_fig
+from an_neuron.corpus.recordings import read_pair
+from an_neuron.figures.corpus import density_fig
+from an_neuron.figures.export import save_figure
+from an_neuron.figures.notebook import logit_activation_fig
+from an_neuron.files.hdf5 import read
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -1,9 +1,9 @@
 """Plot the recovery of every attention head."""
 
-from an_neuron.export import save_figure
-from an_neuron.hdf5 import read
-from an_neuron.job import job
-from an_neuron.model_figures import patched_heads_fig
+from an_neuron.figures.export import save_figure
+from an_neuron.figures.patching import patched_heads_fig
+from an_neuron.files.hdf5 import read
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

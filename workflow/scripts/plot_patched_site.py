@@ -1,9 +1,9 @@
 """Plot the recovery of a site by layer and position."""
 
-from an_neuron.export import save_figure
-from an_neuron.figures import patched_site_fig
-from an_neuron.hdf5 import read
-from an_neuron.job import job
+from an_neuron.figures.export import save_figure
+from an_neuron.figures.notebook import patched_site_fig
+from an_neuron.files.hdf5 import read
+from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from an_neuron import hdf5
-from an_neuron.devices import pick
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
-from an_neuron.models import load_model, process_weights
-from an_neuron.predictions import predict
-from an_neuron.prompts import read_prompts, token_attributes
+from an_neuron.files import hdf5
+from an_neuron.jobs.job import job
+from an_neuron.model.devices import pick
+from an_neuron.model.folder import Tokenizer
+from an_neuron.model.loading import load_model, process_weights
+from an_neuron.prompts.pairs import read_prompts, token_attributes
+from an_neuron.prompts.predictions import predict
 from an_neuron.tables import prediction_names, predictions_frame, write_predictions
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.job import job
-from an_neuron.provenance import provenance, write_html, write_json
+from an_neuron.jobs.job import job
+from an_neuron.study.provenance import provenance, write_html, write_json
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

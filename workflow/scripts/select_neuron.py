@@ -1,7 +1,7 @@
 """Choose the neuron of the largest recovery in all swept layers."""
 
-from an_neuron.job import job
-from an_neuron.selection import select_neuron
+from an_neuron.jobs.job import job
+from an_neuron.patching.selection import select_neuron
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

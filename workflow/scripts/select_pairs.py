@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from an_neuron import hdf5
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
-from an_neuron.pairs import best_aligned, named_pairs, unique, write_pairs
+from an_neuron.corpus.associations import best_aligned, named_pairs, unique, write_pairs
+from an_neuron.files import hdf5
+from an_neuron.jobs.job import job
+from an_neuron.model.folder import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from an_neuron import hdf5
-from an_neuron.config import row_length
-from an_neuron.hdf5 import Dataset
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer, read_shape
-from an_neuron.rows import token_rows
+from an_neuron.corpus.rows import token_rows
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Dataset
+from an_neuron.jobs.job import job
+from an_neuron.model.folder import Tokenizer, read_shape
+from an_neuron.study.checks import row_length
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from an_neuron.job import job
-from an_neuron.model_folder import Tokenizer
-from an_neuron.prompts import tokenize_prompts, write_prompts
+from an_neuron.jobs.job import job
+from an_neuron.model.folder import Tokenizer
+from an_neuron.prompts.pairs import tokenize_prompts, write_prompts
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that kaleido finds a Chrome or Chromium for PNG and SVG figures; run with .venv/bin first on PATH.
-missing() { python -c 'import sys; from an_neuron.export import browser_missing; sys.exit(browser_missing())'; }
+missing() { python -c 'import sys; from an_neuron.figures.export import browser_missing; sys.exit(browser_missing())'; }
 
 missing 2>/dev/null && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

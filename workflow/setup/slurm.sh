@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Slurm on which tests/test_slurm.py runs jobs, where that can be done: as root, on Debian or Ubuntu.
+# Installs the Slurm on which tests/workflow/test_slurm.py runs jobs, where that can be done: as root, on Debian or Ubuntu.
 command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && exit 0
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0  # the tests say themselves that they are skipped
 echo "Installing Slurm for the tests …"

@@ -1,0 +1,1 @@
+"""The figures, one module per stage; each function draws one result table."""

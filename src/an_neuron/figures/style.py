@@ -1,0 +1,159 @@
+"""What the figures share: colours, texts, axes, and the thinning of points that would hide each other."""
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from an_neuron.figures.labels import FONT_SIZE, Frame, Labels, add_text, along, text_size
+
+TEMPLATE = "plotly"
+COLOR_SCALE = "RdBu"
+MARK_COLOR = "#636efa"
+REFERENCE_COLOR = "#444444"
+CELL_ARROW_COLOR = "darkorange"  # seen on dark cells as on light ones
+TOP_PREDICTION_COLORS = {False: "blue", True: "red"}
+
+WEBGL_ABOVE = 5_000  # points in a browser
+STATIC_LIMIT = 50_000  # points in a static file; above it some of those that overlap are left out
+BROWSER_LIMIT = 300_000
+"""Points in a browser: 12 MB that show in 3 to 5 seconds. A million would be 30 MB and take 6 to 12."""
+
+MARKER_RADIUS = 3
+MADE_VISIBLE = {"\n": "↵", "\t": "⇥"}
+
+
+def empty_figure(title: str, x_title: str, y_title: str, frame: Frame) -> go.Figure:
+    """Return an empty figure in the shared style."""
+    figure = go.Figure()
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": title, "x": 0.05},
+        margin=frame.margin,
+        font_size=FONT_SIZE,
+        showlegend=False,
+        xaxis={"title": {"text": x_title}, "range": frame.x_range},
+        yaxis={"title": {"text": y_title}, "range": frame.y_range, "ticklabelstandoff": 4},
+    )
+    return figure
+
+
+def markers(x: np.ndarray, y: np.ndarray, static: bool, n_points: int | None = None, **options: Any) -> Any:
+    """Return a scatter trace, in WebGL when a browser would draw many points.
+
+    A browser lays WebGL over vector graphics, so traces that share a figure must be of one kind to be drawn in their
+    order: give each the figure's number of points, `n_points`.
+    """
+    many = (len(x) if n_points is None else n_points) > WEBGL_ABOVE
+    return (go.Scattergl if many and not static else go.Scatter)(x=x, y=y, mode="markers", **options)
+
+
+def style_heat_map(figure: go.Figure, recovery: np.ndarray) -> None:
+    """Set the colours and the layer axis of a heat map of recovery[layer, …].
+
+    Colours are centred at 0; their ends lie a little beyond the values, so that the last tick keeps off the title.
+    """
+    limit = 1.06 * float(np.nanmax(np.abs(recovery))) or 1.0
+    bar = {"title": {"text": "Recovery"}}
+    figure.update_layout(
+        coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}
+    )
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, zeroline=False, tickmode="linear", dtick=1 if len(recovery) <= 16 else 5)
+
+
+def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
+    """Return points spread over the cells that a label should not hide."""
+    strength = np.nan_to_num(np.abs(recovery))
+    layers, positions = np.nonzero(strength > 0.15 * strength.max())
+    spread = np.linspace(-0.45, 0.45, 7)
+    return np.vstack([np.empty((0, 2))] + [frame.pixels(positions + dx, layers + dy) for dx in spread for dy in spread])
+
+
+def thinned(pixels: np.ndarray, keep: np.ndarray, limit: int, square: float = 1.0) -> np.ndarray:
+    """Choose what to draw of more points than `limit`.
+
+    Parameters
+    ----------
+    pixels
+        Where the points lie, [n, 2].
+    keep
+        Which of them are drawn in any case, [n].
+    square
+        The least side of the squares in pixels; less than 1 where one can zoom in.
+
+    Returns
+    -------
+    np.ndarray
+        [n] booleans: all points to be kept, and one of the others per square, as large as need be.
+    """
+    drawn = np.ones(len(pixels), dtype=bool)
+    others = max(limit - int(keep.sum()), limit // 10)
+    while len(drawn) > limit and (drawn & ~keep).sum() > others:
+        cells = np.floor(pixels / square).astype(np.int64)
+        _, first = np.unique(cells[:, 0] * 100_000 + cells[:, 1] + keep * 10**12, return_index=True)
+        drawn = keep.copy()
+        drawn[first] = True
+        square *= 1.25
+    return drawn
+
+
+def state_thinning(figure: go.Figure, drawn: np.ndarray, how: str) -> None:
+    """Say in the subtitle how many points are drawn, and which, unless all are."""
+    if not drawn.all():
+        add_subtitle(figure, f"{drawn.sum():,} of {len(drawn):,} points drawn: {how}")
+
+
+def add_subtitle(figure: go.Figure, text: str) -> None:
+    """Add a line below the title."""
+    figure.update_layout(title={"subtitle": {"text": text}})
+
+
+def add_reference(figure: go.Figure, layout: Labels, value: float, text: str, **options: Any) -> None:
+    """Add a dashed horizontal line, and its label where the drawn points leave most room."""
+    figure.add_hline(y=value, line_dash="dash", line_color=REFERENCE_COLOR, line_width=1)
+    width, height = text_size(text)
+    level = float(layout.frame.pixels(0, value)[0, 1])
+    lefts = np.linspace(4, layout.frame.size[0] - width - 4, 12)
+    tops = (level - height - 2, level + 2)
+    left, top, right, bottom = layout.put((x, y, x + width, y + height) for x in lefts for y in tops)
+    layout.obstacles = np.vstack([layout.obstacles, along(np.array([[0.0, level], [layout.frame.size[0], level]]))])
+    centre = (left + right) / 2, (top + bottom) / 2
+    add_text(figure, layout.frame, centre, text=text, font_color=REFERENCE_COLOR, **options)
+
+
+def neuron_and_token(attributes: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how the figures of a (token, neuron) pair call the neuron and the token."""
+    return f"Layer {attributes['layer']} Neuron {attributes['neuron']}", visible(attributes["token"])
+
+
+def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
+    """Return an empty figure of a token's margin against a neuron's activation."""
+    neuron, token = neuron_and_token(attributes)
+    title = f'{neuron} activations (>=0) vs. "{token}" Logit subtract Top Other Logit'
+    return empty_figure(title, f"{neuron} activation", f'"{token}" Logit - Max Other Logit', frame)
+
+
+def pair_counts(attributes: Mapping[str, Any]) -> str:
+    """Return the text of the box that compares predictions with occurrences."""
+    return f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
+
+
+def visible(text: Any, length: int | None = None) -> str:
+    """Return a text as plotly shows it letter by letter: no markup, line breaks and control characters visible."""
+    text = str(text)[:length]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else MADE_VISIBLE.get(c, c.encode("unicode_escape").decode()) for c in text)
+    return html.escape(text, quote=False)
+
+
+def hover(*lines: str) -> str:
+    """Return a hover template of these lines."""
+    return "<br>".join(lines) + "<extra></extra>"
+
+
+def token_labels(tokens: Iterable[str]) -> list[str]:
+    """Return tokens in quotes, long ones cut, so that labels stay short."""
+    return [f"'{visible(token, 10)}'" for token in tokens]

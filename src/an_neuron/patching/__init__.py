@@ -1,0 +1,1 @@
+"""Activation patching: exact sweeps of sites, heads and neurons, and the estimate of attribution patching."""

@@ -1,0 +1,35 @@
+"""The choice of the studied neuron."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+
+
+def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
+    """Return layer, index and recovery of the neuron with the largest recovery in the sweeps of some layers.
+
+    Raises
+    ------
+    UserError
+        If a recovery is not a finite number.
+    """
+    bests = []
+    for table in tables:
+        if not np.isfinite(table["recovery"]).all():
+            raise UserError(f"{table.path} has a recovery that is not a finite number; the weights may be damaged.")
+        index = int(table["recovery"].argmax())
+        bests.append((float(table["recovery"][index]), int(table.attributes["layer"]), index))
+    recovery, layer, index = max(bests)
+    return {"layer": layer, "index": index, "recovery": round(recovery, 6)}
+
+
+def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
+    """Write the best neuron of some sweeps, patching/neurons/layer_….h5, as JSON."""
+    chosen = best_neuron(hdf5.read(path) for path in paths)
+    with hdf5.replacing(out) as temporary:
+        temporary.write_text(json.dumps(chosen) + "\n", encoding="utf-8")

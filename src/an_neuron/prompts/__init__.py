@@ -1,0 +1,1 @@
+"""Prompt pairs: tokenized, predicted, and read layer by layer through the logit lens."""

@@ -1,0 +1,1 @@
+"""A study: its configuration and what that asks for, its cost, its comparison with published values, its provenance."""

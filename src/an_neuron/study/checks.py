@@ -1,0 +1,192 @@
+"""The mistakes of a configuration, each as a sentence with key, value and remedy, all at once."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from an_neuron.errors import UserError
+from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape
+from an_neuron.prompts.pairs import single_token, tokenize_prompts
+
+LONGEST_ROW = 2048
+Config = Mapping[str, Any]
+
+
+def check_config(config: Config, schema: Config) -> None:
+    """Refuse a configuration with mistakes.
+
+    Parameters
+    ----------
+    config
+        The whole configuration.
+    schema
+        Its closed JSON schema; descriptions complete "expected: …".
+
+    Raises
+    ------
+    UserError
+        With all mistakes, a line each: those of the schema; then names, files and folders that are not there; then
+        what a study asks of a model that lies in a local folder.
+    """
+    found = list(_schema_mistakes(config, schema))
+    if not found:
+        found = [*_name_mistakes(config)]
+    for name, study in _whole_studies(config):
+        found += [f"studies.{name}.{mistake}" for mistake in _study_mistakes(study)]
+    if found:
+        number = "a mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        raise UserError("\n  - ".join([f"The configuration has {number}:", *dict.fromkeys(found)]))
+
+
+def check_with_model(study: Config, folder: Path) -> None:
+    """Refuse a study that its model cannot do.
+
+    Raises
+    ------
+    UserError
+        With all mistakes, a line each: tokens, lengths of prompts, layers, neuron, length of rows.
+    """
+    if found := model_mistakes(study, folder):
+        raise UserError("\n  - ".join(["The study does not fit its model:", *found]))
+
+
+def model_mistakes(study: Config, folder: Path) -> list[str]:
+    """Return what a study asks of a model that the model in a folder cannot do."""
+    if found := folder_mistakes(folder):
+        return [f"model: {mistake}" for mistake in found]
+    try:
+        shape, tokenizer = read_shape(folder), Tokenizer(folder)
+    except UserError as error:
+        return [f"model: {error}"]
+    found = _range_mistakes(study, shape)
+    try:
+        tokenize_prompts(tokenizer, dict(study))
+    except UserError as error:
+        found += str(error).splitlines()
+    for number, pair in enumerate(_listed_pairs(study)):
+        try:
+            single_token(tokenizer, pair["token"])
+        except UserError as error:
+            found.append(f"pairs[{number}].token: {error}")
+    return found
+
+
+def row_length(corpus: Config, shape: Shape) -> int:
+    """Return how many tokens, BOS included, a row of a study's corpus has."""
+    return int(corpus.get("n_ctx") or min(shape.n_ctx, LONGEST_ROW))
+
+
+def swept_layers(study: Config, shape: Shape) -> list[int]:
+    """Return the layers whose neurons are all patched: those that the study lists, or all."""
+    return list(study.get("layers") or range(shape.n_layers))
+
+
+def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:
+    errors = Draft202012Validator(schema).iter_errors(config)
+    for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
+        yield from _sentences(error)
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Say an error of the schema; the names of keys are in the error's own data, not in its message."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    expected = f"expected: {error.schema.get('description', error.message)}."
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", ()))
+        for key in error.instance:
+            if key not in known:
+                close = get_close_matches(str(key), known, 1)
+                hint = f"do you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}."
+                yield f"{_join(where, key)}: unknown key; {hint}"
+    elif error.validator == "required":
+        for key in error.validator_value:
+            if key not in error.instance:
+                described = error.schema.get("properties", {}).get(key, {}).get("description")
+                yield f"{_join(where, key)}: missing; expected: {described or error.schema.get('description')}."
+    else:
+        yield f"{where or 'config'}: {error.instance!r} cannot be; {expected}"
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _name_mistakes(config: Config) -> Iterator[str]:
+    names = list(config["studies"])
+    if config.get("default_study", names[0]) not in names:
+        yield f"default_study: there is no study {config['default_study']!r}; known studies: {', '.join(names)}."
+
+
+def _whole_studies(config: Config) -> Iterator[tuple[str, Config]]:
+    """Yield the studies that are whole enough to look into; the others are told of by the schema."""
+    studies = config.get("studies")
+    for name, study in studies.items() if isinstance(studies, dict) else ():
+        keys = {"model": dict, "corpus": dict, "prompts": list, "answer": str, "foil": str}
+        if not isinstance(study, dict) or not all(isinstance(study.get(key), kind) for key, kind in keys.items()):
+            continue
+        pairs = study["prompts"]
+        if pairs and all(isinstance(pair, dict) and _are_texts(pair, "clean", "corrupted") for pair in pairs):
+            yield str(name), study
+
+
+def _are_texts(block: Config, *keys: str) -> bool:
+    return all(isinstance(block.get(key), str) for key in keys)
+
+
+def _study_mistakes(study: Config) -> Iterator[str]:
+    yield from _source_mistakes(study)
+    if study["answer"] == study["foil"]:
+        yield f"foil: answer and foil are both {study['answer']!r}; choose a foil that the model could say instead."
+    published = study.get("published")
+    if isinstance(published, str) and not Path(published).is_file():
+        yield f"published: there is no file {published!r}; give a CSV, or remove the key."
+    folder = study["model"].get("folder")
+    if isinstance(folder, str):
+        yield from model_mistakes(study, Path(folder))
+
+
+def _source_mistakes(study: Config) -> Iterator[str]:
+    model, corpus = study["model"], study["corpus"]
+    if ("hub" in model) == ("folder" in model):
+        yield "model: give either hub (with revision) or folder."
+    elif "hub" in model and "revision" not in model:
+        yield (
+            "model.revision: missing; give the 40 hexadecimal digits of a commit, which the hub shows under "
+            '"Files", "History", since a branch can change.'
+        )
+    if ("url" in corpus) == ("file" in corpus):
+        yield "corpus: give either url (with sha256 where you know it) or file."
+    elif isinstance(corpus.get("file"), str) and not Path(corpus["file"]).is_file():
+        yield f"corpus.file: there is no file {corpus['file']!r}; give a local HTML or text file."
+
+
+def _listed_pairs(study: Config) -> list[Config]:
+    """Return the pairs that a study lists, if they are whole enough to look into."""
+    pairs = study.get("pairs")
+    return (
+        [pair for pair in pairs if isinstance(pair, dict) and _are_texts(pair, "token")]
+        if isinstance(pairs, list)
+        else []
+    )
+
+
+def _range_mistakes(study: Config, shape: Shape) -> list[str]:
+    found = []
+    neurons = {"neuron": study.get("neuron"), **{f"pairs[{n}]": pair for n, pair in enumerate(_listed_pairs(study))}}
+    for where, neuron in neurons.items():
+        for key, limit in (("layer", shape.n_layers), ("index", shape.d_mlp)):
+            number = neuron.get(key) if isinstance(neuron, dict) else None
+            if isinstance(number, int) and not 0 <= number < limit:
+                found.append(f"{where}.{key}: {number} is out of range; this model has 0 to {limit - 1}.")
+    layers = study.get("layers")
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, int) and not 0 <= layer < shape.n_layers:
+            found.append(f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}.")
+    n_ctx = study.get("corpus", {}).get("n_ctx")
+    if isinstance(n_ctx, int) and n_ctx > shape.n_ctx:
+        found.append(f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read.")
+    return found

@@ -1,0 +1,123 @@
+"""How much memory and time a job may need, so that a cluster finds a place for it.
+
+Estimates with room to spare: a job that asks for too much waits a little longer, one that asked for too little is
+ended, and sent again with more. The peaks that they are held against stand in benchmarks/README.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from an_neuron.model.folder import Shape
+from an_neuron.study.checks import row_length
+from an_neuron.study.cost import neuron_operations, row_operations, site_operations, token_operations
+
+UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
+"""Stands for a model that is not fetched yet: GPT-2 Large. Its jobs are estimated again when it is there."""
+A_BOOK = 1_000_000
+"""Tokens of a corpus that is not there yet."""
+MODEL_COPIES = {"patching": 1.2, "corpus": 1.2, "processing": 3.5}
+"""How often the weights lie in memory at the peak of a kind of work; those of a GPU are read into memory first."""
+MODEL_MB = {"patching": 2000, "corpus": 3000, "processing": 2000}
+"""What it takes besides, libraries included."""
+RATE = {True: 3e10, False: 5e12}
+"""Operations a second that a CPU (True) or an accelerator makes at least."""
+BYTES_A_TOKEN = 3
+"""Of a text; English has about four."""
+TEXT_BYTES = 600
+"""Of memory for a token that is made of a text, at the peak."""
+TABLE_BYTES = 100
+"""Of memory for a token whose activation and margin are sorted and drawn, at the peak."""
+
+
+def weight_bytes(shape: Shape) -> int:
+    """Return the bytes of a model's weights in float32, with an embedding beside the unembedding."""
+    return 4 * (shape.n_parameters + shape.d_model * shape.d_vocab)
+
+
+def model_mb(kind: str, shape: Shape) -> int:
+    """Return the megabytes of a job that loads a model.
+
+    Parameters
+    ----------
+    kind
+        `patching`, `corpus` or `processing`, which folds and centres the weights.
+    shape
+        The model's sizes.
+    """
+    return MODEL_MB[kind] + int(MODEL_COPIES[kind] * weight_bytes(shape) / 1e6)
+
+
+def model_minutes(shape: Shape, operations: float, on_cpu: bool) -> int:
+    """Return the minutes of a job that loads a model, from a slow network at 100 MB/s, and makes some operations."""
+    return 15 + int((weight_bytes(shape) / 1e8 + 2 * operations / RATE[on_cpu]) / 60)
+
+
+def positions(prompts: Sequence[Mapping[str, str]]) -> list[tuple[int, int]]:
+    """Return each pair's positions from its first difference on, and all; by its characters, so rather too many."""
+    found = []
+    for pair in prompts:
+        clean, corrupted = pair["clean"], pair["corrupted"]
+        length = max(len(clean), len(corrupted))
+        different = (at for at, (one, other) in enumerate(zip(clean, corrupted, strict=False)) if one != other)
+        first = next(different, min(len(clean), len(corrupted)))
+        found.append(((length - first) // 2 + 2, length // 2 + 2))
+    return found
+
+
+def sweep_operations(name: str, shape: Shape, prompts: Sequence[Mapping[str, str]], layer: int = 0) -> int:
+    """Return the operations of a sweep of all prompt pairs.
+
+    Parameters
+    ----------
+    name
+        Of the rule: `patch_sites` (one site), `patch_heads` (one of theirs) or `patch_neurons` (one layer).
+    shape
+        The model's sizes.
+    prompts
+        Pairs of a study's configuration.
+    layer
+        Whose neurons are patched.
+    """
+    return sum(_of_pair(name, shape, suffix, length, layer) for suffix, length in positions(prompts))
+
+
+def _of_pair(name: str, shape: Shape, suffix: int, length: int, layer: int) -> int:
+    if name == "patch_neurons":
+        return neuron_operations(shape, suffix, length, layer)
+    if name == "patch_sites":
+        return site_operations(shape, suffix, length)
+    heads = -(-shape.d_model // 64)  # most models' heads are at least 64 wide
+    return heads * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
+
+
+def alignment_operations(shape: Shape) -> int:
+    """Return the operations of every neuron's alignment with every token, computed once."""
+    return 2 * shape.n_layers * shape.d_mlp * shape.d_model * shape.d_vocab
+
+
+def corpus_operations(shape: Shape, corpus: Mapping[str, Any], n_tokens: int, shards: int) -> int:
+    """Return the operations of one shard of a corpus pass; `corpus` is a study's part of the configuration."""
+    return -(-n_tokens // shards) * token_operations(shape, row_length(corpus, shape))
+
+
+def corpus_tokens(rows: Path, *texts: Path) -> int:
+    """Return about how many tokens a corpus has: by the file of its tokens, else the first text that is there."""
+    if rows.exists():
+        return rows.stat().st_size // 4
+    return next((text.stat().st_size // BYTES_A_TOKEN for text in texts if text.exists()), A_BOOK)
+
+
+def text_mb(n_tokens: int) -> int:
+    """Return the megabytes of a job that reads a whole text, or cuts it into tokens."""
+    return 1000 + n_tokens * TEXT_BYTES // 10**6
+
+
+def text_minutes(n_tokens: int) -> int:
+    """Return the minutes of a job that reads a whole text, or cuts it into tokens."""
+    return 10 + n_tokens // 10**6
+
+
+def table_mb(beside: int, n_tokens: int) -> int:
+    """Return the megabytes of a job that looks at some tokens' activations and margins at once."""
+    return beside + n_tokens * TABLE_BYTES // 10**6

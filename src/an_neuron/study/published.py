@@ -1,0 +1,175 @@
+"""Measured against published values: one row a quantity, with a verdict."""
+
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.pages import write_page
+
+COLUMNS = ["quantity", "published", "tolerance", "source"]
+ROUNDING = 1e-6
+"""Part of a tolerance that is left to the rounding of float32, so that a difference of exactly the tolerance passes."""
+Value = str | float | int
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Read published values: quantity, published, tolerance (empty for values that must be the same), source.
+
+    Raises
+    ------
+    UserError
+        If the file lacks a column, a tolerance is not a number or negative, or a value with a tolerance is no number.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != COLUMNS:
+        raise UserError(f"{path} has the columns {list(table.columns)}; it needs {COLUMNS}.")
+    try:
+        table["tolerance"] = [float(text) if text else 0.0 for text in table["tolerance"]]
+    except ValueError as error:
+        raise UserError(f"{path} has a tolerance that is not a number: {error}.") from error
+    for quantity, value, tolerance, _ in table.to_numpy().tolist():
+        if not tolerance >= 0:
+            raise UserError(f"{path}: the tolerance of {quantity!r} is {tolerance}, which is negative or no number.")
+        if tolerance and not _is_number(value):
+            raise UserError(f"{path}: {quantity!r} has a tolerance, but its value {value} is not a number.")
+    return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def compare(published: pd.DataFrame, measured: Mapping[str, Value]) -> pd.DataFrame:
+    """Put measured beside published values.
+
+    Returns
+    -------
+    pandas.DataFrame
+        quantity, published, measured, tolerance, verdict (reproduced, differs or not measured), source.
+    """
+    rows = []
+    for quantity, expected, tolerance, source in published[COLUMNS].to_numpy().tolist():
+        value = measured.get(quantity)
+        verdict = "not measured" if value is None else _verdict(expected, value, tolerance)
+        shown = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+        rows.append([quantity, expected, shown, tolerance or "exact", verdict, source])
+    return pd.DataFrame(rows, columns=["quantity", "published", "measured", "tolerance", "verdict", "source"])
+
+
+def _verdict(published: str, measured: Value, tolerance: float) -> str:
+    if tolerance:
+        difference = abs(float(published) - float(measured))
+        return "reproduced" if difference <= tolerance * (1 + ROUNDING) else "differs"
+    return "reproduced" if published == str(measured) else "differs"
+
+
+def summary(compared: pd.DataFrame) -> str:
+    """Return how many quantities were reproduced, and which were not."""
+    counts = compared["verdict"].value_counts()
+    said = f"{counts.get('reproduced', 0)} of {len(compared)} published values reproduced"
+    for verdict in ("differs", "not measured"):
+        names = compared.loc[compared["verdict"] == verdict, "quantity"]
+        if len(names):
+            said += f"; {verdict}: {', '.join(names)}"
+    return f"{said}."
+
+
+def write_html(compared: pd.DataFrame, path: Path) -> None:
+    """Write the comparison as a small page, verdicts in colour."""
+    colours = {"reproduced": "#1a7f37", "differs": "#cf222e", "not measured": "#6e7781"}
+    styled = compared.style.format(str, escape="html").map(lambda text: f"color: {colours[text]}", subset=["verdict"])
+    write_page(path, styled, summary(compared))
+
+
+def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
+    """Read from a study's tables every quantity that a published value can be held against.
+
+    Parameters
+    ----------
+    tables
+        Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its alignment), top_neurons,
+        activations (of all pairs) and pair (the studied one).
+    """
+    read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
+    return dict(
+        [
+            *_predictions(read["predictions"]),
+            *_lens(read["lens"]),
+            *_maps(read["resid_pre"], read["attn_out"], read["mlp_out"]),
+            *_neurons(read["neurons"]),
+            *_alignment(read["neuron"], read["top_neurons"]),
+            *_corpus(tables["activations"]),
+            *_thresholds(read["pair"]),
+        ]
+    )
+
+
+def _predictions(table: Table) -> Iterator[tuple[str, Value]]:
+    yield "answer id", int(table.attributes["answer_id"])
+    yield "foil id", int(table.attributes["foil_id"])
+    for number, name in enumerate(table["name"]):
+        yield f"{name}: tokens", int(table["length"][number])
+        yield f"{name}: logit difference", float(table["logit_difference"][number])
+        for rank in range(table["top_id"].shape[1]):
+            yield f"{name}: token {rank + 1}", repr(table["top_token"][number, rank])
+            yield f"{name}: logit {rank + 1}", float(table["top_logit"][number, rank])
+            yield f"{name}: probability {rank + 1} in %", 100 * float(table["top_probability"][number, rank])
+
+
+def _lens(table: Table) -> Iterator[tuple[str, Value]]:
+    curve = table["mean_logit_difference"]
+    yield "logit lens: points", len(curve)
+    yield "logit lens: peak at layer", f"{table['x'][curve.argmax()]:g}"
+    yield "logit lens: peak", float(curve.max())
+
+
+def _maps(resid: Table, attention: Table, mlp: Table) -> Iterator[tuple[str, Value]]:
+    for name, table in (("resid_pre", resid), ("attn_out", attention), ("mlp_out", mlp)):
+        layer, pos = np.unravel_index(np.nanargmax(table["recovery"]), table["recovery"].shape)
+        yield f"{name}: shape", "x".join(map(str, table["recovery"].shape))
+        yield f"{name}: peak at layer", int(layer)
+        yield f"{name}: peak at position", int(pos)
+        yield f"{name}: peak recovery", float(table["recovery"][layer, pos])
+    best = np.nanmax(mlp["recovery"], axis=1)
+    yield "mlp_out: two strongest layers", " ".join(str(layer) for layer in sorted(np.argsort(-best)[:2].tolist()))
+
+
+def _neurons(table: Table) -> Iterator[tuple[str, Value]]:
+    order = np.argsort(-table["recovery"])
+    yield "neurons: layer", int(table.attributes["layer"])
+    yield "neurons: best", int(order[0])
+    yield "neurons: best recovery", float(table["recovery"][order[0]])
+    yield "neurons: second recovery", float(table["recovery"][order[1]])
+
+
+def _alignment(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:
+    yield "top neurons: shape", "x".join(map(str, top["neuron"].shape))
+    tokens = list(neuron["token"])
+    for name in ("W_out_dot_W_U", "W_out_dot_W_E", "W_in_dot_W_E"):
+        yield f"{name}: best token", repr(tokens[int(neuron[name].argmax())])
+        for token, value in zip(tokens, neuron[name].tolist(), strict=True):
+            yield f"{name}: {token!r}", value
+
+
+def _corpus(path: Path) -> Iterator[tuple[str, Value]]:
+    with hdf5.opened(path) as file:
+        ids, vocabulary = file["token_id"], file["vocabulary"].asstr()
+        yield "corpus: rows", int(ids.shape[0])
+        yield "corpus: tokens a row", int(ids.shape[1])
+        yield "corpus: occurrences", int(file["occurrences"][0])
+        yield "corpus: top predictions", int(file["top_predictions"][0])
+        yield "corpus: first tokens", " ".join(repr(vocabulary[int(token)]) for token in ids[0, 1:11])
+
+
+def _thresholds(pair: Table) -> Iterator[tuple[str, Value]]:
+    for name in ("threshold", "precision", "recall"):
+        yield f"corpus: best {name}", float(pair.attributes[f"best_{name}"])

@@ -1,0 +1,235 @@
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from book_pass import gathered
+
+from an_neuron.corpus.associations import TokenNeuron
+from an_neuron.corpus.recordings import Recorded, gather, read_pair, read_summary, write_shard
+from an_neuron.corpus.summaries import Summary
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+
+MICRO_PAIRS = [
+    TokenNeuron("c", 3, 0, 0, "studied"),
+    TokenNeuron("d", 4, 0, 1, "listed"),
+    TokenNeuron("c", 3, 0, 1, "listed"),
+]
+FIRST, SECOND, THIRD = ("token_c_layer_0_neuron_0", "token_d_layer_0_neuron_1", "token_c_layer_0_neuron_1")
+MICRO_ROWS = [[0, 1, 3], [0, 2, 1], [3, 3, 3]]
+PAIRS = [TokenNeuron("g", 7, 1, 5, "studied"), TokenNeuron("h", 8, 0, 3, "listed"), TokenNeuron("g", 7, 0, 2, "listed")]
+NAMES = ["token_g_layer_1_neuron_5", "token_h_layer_0_neuron_3", "token_g_layer_0_neuron_2"]
+ROWS = np.random.default_rng(5).integers(1, 50, (11, 9)).astype(np.int32)
+
+
+@pytest.fixture
+def whole(tmp_path, tiny_gpt2):
+    return gathered(tmp_path / "whole", tiny_gpt2, ROWS, PAIRS, size=2)
+
+
+def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
+    path = gathered(tmp_path, micro, MICRO_ROWS, MICRO_PAIRS)
+    first, second, third = (read_pair(path, name) for name in (FIRST, SECOND, THIRD))
+    assert first["activation"].tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert second["activation"].tolist() == third["activation"].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert first["margin"].ravel().tolist() == pytest.approx([36, 39, 36, 36, -29, 39, 36, 36, 36], abs=1e-5)
+    assert second["margin"].ravel().tolist() == pytest.approx([-36, -39, -36, -36, 5, -39, -36, -36, -36], abs=1e-5)
+    assert (third["margin"] == first["margin"]).all()
+    assert first["top_prediction"].tolist() == [[3, 3, 3], [3, 4, 3], [3, 3, 3]]
+    assert first["token_id"].tolist() == MICRO_ROWS
+    assert first["vocabulary"].tolist() == ["<|endoftext|>", "a", "b", "c", "d"]
+    # At the beginning of a row a token is BOS, so the first of the last row's does not count.
+    assert [(t.attributes["occurrences"], t.attributes["top_predictions"]) for t in (first, second)] == [(3, 8), (0, 1)]
+    attributes = second.attributes
+    assert [attributes[name] for name in ("token", "token_id", "layer", "neuron", "n_tokens")] == ["d", 4, 0, 1, 9]
+    assert [attributes[name] for name in ("study", "readout", "dtype", "keep")] == [
+        "tiny",
+        "unembedding",
+        "float32",
+        "all",
+    ]
+
+
+@pytest.mark.parametrize("n_shards", [2, 3, 11])
+def test_gathered_shards_equal_the_unsharded_pass_bit_for_bit(tmp_path, tiny, n_shards):
+    whole = gathered(tmp_path / "whole", tiny, ROWS, PAIRS, size=2)
+    parts = gathered(tmp_path / "parts", tiny, ROWS, PAIRS, n_shards, size=2)
+    for name in NAMES:
+        one, other = read_pair(whole, name), read_pair(parts, name)
+        assert all((one[key] == other[key]).all() for key in one.datasets)
+        assert one.attributes == other.attributes
+
+
+@pytest.mark.parametrize("n_shards", [1, 2, 11])
+def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, n_shards):
+    kept = gathered(tmp_path / "kept", tiny_gpt2, ROWS, PAIRS, n_shards, "summary", size=2)
+    for name in NAMES:
+        summary, expected = read_summary(kept, name), read_summary(whole, name, rows_at_once=4)
+        for part in ("count", "prediction_count"):
+            assert (getattr(summary, part) == getattr(expected, part)).all()
+        assert all((a == b).all() for a, b in zip(summary.places.parts(), expected.places.parts(), strict=True))
+        assert summary.count.sum() == ROWS.size
+    with h5py.File(kept) as file, h5py.File(whole) as other:
+        assert "activation" not in file
+        assert (file["token_id"][:] == ROWS).all()
+        for name in ("occurrences", "top_predictions"):
+            assert (file[name][:] == other[name][:]).all()
+
+
+def test_the_summary_of_a_pair_is_that_of_its_values(whole):
+    table, summary = read_pair(whole, NAMES[1]), Summary(50)
+    summary.add(table["activation"], table["margin"], table["top_prediction"], 0)
+    assert (summary.count == read_summary(whole, NAMES[1]).count).all()
+
+
+def test_half_precision_is_within_its_rounding(tmp_path, tiny_gpt2, whole):
+    half = gathered(tmp_path / "half", tiny_gpt2, ROWS, PAIRS, dtype="float16", size=2)
+    with h5py.File(half) as file:
+        assert file["activation"].dtype == file["margin"].dtype == np.float16
+    for name in NAMES:
+        exact, rounded = read_pair(whole, name), read_pair(half, name)
+        for key in ("activation", "margin"):
+            assert rounded[key].dtype == np.float32
+            assert rounded[key] == pytest.approx(exact[key], rel=2**-11, abs=2**-24)
+        assert rounded.attributes["top_predictions"] == exact.attributes["top_predictions"]
+
+
+def test_a_gathered_file_is_read_where_its_folder_was_moved(tmp_path, tiny_gpt2, monkeypatch):
+    path = gathered(tmp_path / "here", tiny_gpt2, ROWS, PAIRS, 3)
+    before = read_pair(path, NAMES[0])
+    there = tmp_path / "there" / "deeper"
+    shutil.move(tmp_path / "here", there)
+    monkeypatch.chdir(tmp_path)
+    after = read_pair(there / "activations" / "pairs.h5", NAMES[0])
+    assert all((before[key] == after[key]).all() for key in before.datasets)
+    assert (there / "activations" / "pairs.h5").stat().st_size < 100_000
+
+
+@pytest.mark.parametrize("lost", ["activations/shards/2-of-3.h5", "corpus/tokens.h5"])
+def test_a_lost_or_damaged_source_is_named(tmp_path, tiny_gpt2, lost):
+    path = gathered(tmp_path, tiny_gpt2, ROWS, PAIRS, 3)
+    source = tmp_path / lost
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=source.name):
+        read_pair(path, NAMES[0])
+    source.unlink()
+    with pytest.raises(UserError, match=source.name):
+        read_pair(path, NAMES[0])
+
+
+def test_a_flipped_bit_in_a_value_is_noticed(tmp_path, tiny_gpt2):
+    path = gathered(tmp_path, tiny_gpt2, ROWS, PAIRS)
+    shard = tmp_path / "activations" / "shards" / "1-of-1.h5"
+    with h5py.File(shard) as file:
+        where = file["activation"].id.get_chunk_info(0).byte_offset
+    content = bytearray(shard.read_bytes())
+    content[where + 5] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged.*run snakemake again"):
+        read_pair(path, NAMES[0])
+
+
+def test_shards_of_different_passes_are_not_gathered(tmp_path, tiny_gpt2):
+    shards = tmp_path / "activations" / "shards"
+    gathered(tmp_path, tiny_gpt2, ROWS, PAIRS, 3)
+    tokens, rest = tmp_path / "corpus" / "tokens.h5", (["?"] * 50, {})
+    paths = [shards / f"{number}-of-3.h5" for number in (1, 2, 3)]
+    out = tmp_path / "again.h5"
+    for some in (paths[:2], paths[1:], [paths[0], paths[2]], [*paths, paths[1]]):
+        with pytest.raises(UserError, match=r"hold the rows .* of 11"):
+            gather(out, some, tokens, *rest)
+    gathered(tmp_path / "other", tiny_gpt2, ROWS, PAIRS[::-1], 3)
+    with pytest.raises(UserError, match="not the same pairs"):
+        gather(out, [*paths[:2], tmp_path / "other/activations/shards/3-of-3.h5"], tokens, *rest)
+    assert not out.exists()
+    gather(out, paths[::-1], tokens, *rest)  # any order is right
+    assert (read_pair(out, NAMES[0])["token_id"] == ROWS).all()
+
+
+def test_unknown_pairs_are_named(whole):
+    with pytest.raises(UserError, match=r"holds no pair token_x.*token_g_layer_1_neuron_5, token_h"):
+        read_pair(whole, "token_x_layer_0_neuron_0")
+
+
+def part_of(n_rows):
+    numbers = np.zeros((1, n_rows, 2), np.float32)
+    return Recorded(numbers, numbers, np.zeros((n_rows, 2), np.int64))
+
+
+def write(path, parts, n_rows=3):
+    rows = np.zeros((n_rows, 2), np.int32)
+    write_shard(path, parts, rows, (0, n_rows), PAIRS[:1], 50, "all", "float32", {})
+
+
+def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
+    def fails():
+        yield part_of(1)
+        raise UserError("row 1")
+
+    with pytest.raises(UserError, match="row 1"):
+        write(tmp_path / "shard.h5", fails())
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
+    values = np.array([[[1.0, -65_520.0]]], np.float32)
+    part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
+    rows = np.zeros((1, 2), np.int32)
+    with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold; write `dtype: float32`"):
+        write_shard(tmp_path / "shard.h5", [part], rows, (0, 1), PAIRS[:1], 50, "all", "float16", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pass_that_ends_early_leaves_no_shard(tmp_path):
+    with pytest.raises(ValueError, match="up to 3 were to be recorded, not 2"):
+        write(tmp_path / "shard.h5", [part_of(1), part_of(1)])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sizes", [[7], [1] * 7, [2, 3, 2], [5, 2]])
+def test_rows_are_written_in_whole_chunks_however_they_come(tmp_path, monkeypatch, sizes):
+    monkeypatch.setattr("an_neuron.corpus.recordings.CHUNK", 6)  # three rows of two
+    values = np.arange(14, dtype=np.float32).reshape(1, 7, 2)
+    whole = Recorded(values, -values, values[0].astype(np.int64))
+    ends = np.cumsum(sizes)[:-1]
+    columns = (np.split(part, ends, axis=-2) for part in (whole.activation, whole.margin, whole.top_prediction))
+    write(tmp_path / "shard.h5", [Recorded(*parts) for parts in zip(*columns, strict=True)], 7)
+    with h5py.File(tmp_path / "shard.h5") as file:
+        assert file["activation"].chunks == (1, 3, 2)
+        assert (file["activation"][:] == values).all()
+        assert (file["margin"][:] == -values).all()
+        assert (file["top_prediction"][:] == values[0]).all()
+
+
+def test_the_same_pass_gives_the_same_bytes(tmp_path, tiny_gpt2):
+    for keep in ("all", "summary"):
+        one, other = (gathered(tmp_path / keep / name, tiny_gpt2, ROWS, PAIRS, 2, keep) for name in "ab")
+        for path in ("activations/pairs.h5", "activations/shards/1-of-2.h5", "activations/shards/2-of-2.h5"):
+            pair = [(folder.parents[1] / path).read_bytes() for folder in (one, other)]
+            assert pair[0] == pair[1], path
+
+
+def test_no_dataset_holds_a_time(tmp_path, tiny_gpt2):
+    for keep in ("all", "summary"):
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)
+        for name in (path, path.parent / "shards" / "1-of-2.h5"):
+            with h5py.File(name) as file:
+                assert {h5py.h5g.get_objinfo(dataset.id).mtime for dataset in file.values()} == {0}
+
+
+def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
+    for keep in ("all", "summary"):
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)
+        for name in (path, path.parent / "shards" / "1-of-2.h5"):
+            with h5py.File(name) as file:
+                for dataset in file.values():
+                    assert len(dataset.attrs["dims"].split()) == dataset.ndim
+                    assert dataset.attrs["description"]
+
+
+def test_values_come_back_as_float32_tables(whole):
+    table = read_pair(whole, NAMES[2])
+    assert isinstance(table, hdf5.Table)
+    assert table["activation"].dtype == table["margin"].dtype == np.float32

@@ -1,0 +1,125 @@
+import asyncio
+import os
+import re
+import struct
+
+import plotly.graph_objects as go
+import pytest
+
+from an_neuron.errors import UserError
+from an_neuron.figures import export
+
+needs_browser = pytest.mark.skipif(export.browser_missing() is not None, reason="needs Chrome or Chromium")
+
+
+def build(static):
+    heights = [[0.0, 1.0], [2.0, 3.0]]
+    figure = go.Figure(go.Heatmap(z=heights, coloraxis="coloraxis"))
+    figure.add_trace(go.Scatter(x=[0, 1], y=[0, 1], mode="markers", name="static" if static else "interactive"))
+    return figure.update_layout(showlegend=True)
+
+
+@needs_browser
+def test_static_files_have_their_size_and_the_same_bytes_twice(tmp_path):
+    paths = [tmp_path / folder / f"small.{suffix}" for folder in ("one", "two") for suffix in ("png", "svg", "html")]
+    export.save_figure(build, paths[:3])
+    export.save_figure(build, paths[3:])
+    first, second = ([path.read_bytes() for path in part] for part in (paths[:3], paths[3:]))
+    assert first == second
+    png, svg, html = first
+    assert struct.unpack(">II", png[16:24]) == (4192, 2048)
+    assert b'width="1048" height="512"' in svg
+    assert b">static</text>" in svg
+    assert b"interactive" in html
+    assert [path.name for path in sorted((tmp_path / "one").iterdir())] == ["small.html", "small.png", "small.svg"]
+
+
+def test_html_works_offline_and_is_named_after_its_file(tmp_path):
+    path, again = tmp_path / "offline.html", tmp_path / "again" / "offline.html"
+    export.save_figure(build(False), [path, again])
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=", text)
+    assert 'id="offline"' in text
+    assert len(text) > 1_000_000, "plotly.js is inside"
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"small\.gif"):
+        export.save_figure(build, [tmp_path / "small.html", tmp_path / "small.gif"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
+    async def fails(figure, formats):
+        raise RuntimeError("no drawing")
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", fails)
+    path = tmp_path / "old.png"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="no drawing"):
+        export.save_figure(build, [path])
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("end", ["dies", "hangs"])
+def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, end):
+    async def draw(figure, formats):
+        with (tmp_path / "attempts").open("a") as attempts:
+            attempts.write("once\n")
+        if len((tmp_path / "attempts").read_text().split()) == 1:
+            if end == "dies":
+                os._exit(1)
+            await asyncio.Event().wait()
+        return [b"image"] * len(formats)
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", draw)
+    monkeypatch.setattr(export, "TIMEOUT", 0.5 if end == "hangs" else 60)
+    export.save_figure(go.Figure(), [tmp_path / "figure.png"])
+    assert (tmp_path / "figure.png").read_bytes() == b"image"
+    assert (tmp_path / "attempts").read_text().split() == ["once", "once"]
+
+
+def test_a_browser_that_never_draws_is_given_up(tmp_path, monkeypatch):
+    async def draw(figure, formats):
+        os._exit(1)
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", draw)
+    with pytest.raises(UserError, match=r"did not draw a figure in 3 attempts; set `formats: \[html\]`"):
+        export.save_figure(go.Figure(), [tmp_path / "figure.png"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_browser_is_named_with_the_ways_out(tmp_path, monkeypatch):
+    from choreographer.browsers.chromium import Chromium
+
+    monkeypatch.setattr(Chromium, "find_browser", classmethod(lambda cls, **_: None))
+    remedy = export.browser_missing()
+    assert remedy is not None
+    assert all(way in remedy for way in ("apt-get install chromium", "plotly_get_chrome", "formats: [html]"))
+    with pytest.raises(UserError, match="plotly_get_chrome"):
+        export.save_figure(build, [tmp_path / "small.png"])
+    export.save_figure(build, [tmp_path / "small.html"])
+
+
+def test_a_named_browser_that_is_not_there_is_missing(monkeypatch, tmp_path):
+    from choreographer.browsers.chromium import Chromium
+
+    gone = str(tmp_path / "gone")
+    monkeypatch.setattr(Chromium, "find_browser", classmethod(lambda cls, **_: gone))
+    assert gone in (export.browser_missing() or "")
+
+
+def test_only_ids_are_numbered():
+    svg = (
+        b'<g id="clip1a2b3cxy"/><g clip-path="url(#clip1a2b3cxy)"/><g class="trace scatter traceabcdef"/>'
+        b'<path d="M0.1a2b3c,0.123456"/><text>clip1a2b3c</text>'
+    )
+    assert export._with_fixed_ids(svg) == (
+        b'<g id="clip000000xy"/><g clip-path="url(#clip000000xy)"/><g class="trace scatter trace000001"/>'
+        b'<path d="M0.1a2b3c,0.123456"/><text>clip1a2b3c</text>'
+    )

@@ -1,0 +1,144 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import an_neuron
+from an_neuron.jobs.modules import modules_behind, put_on_python_path
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "workflow" / "scripts").glob("*.py"))
+
+# For each script: what it is about to import, told by Python itself. Nothing below `__main__` runs.
+IMPORT_EACH = """
+import json, runpy, sys
+for script in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "an_neuron"]:
+        del sys.modules[name]
+    runpy.run_path(script, run_name="imported")
+    files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "an_neuron"]
+    print(json.dumps(files))
+"""
+
+
+def test_processes_started_from_here_find_the_library(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    put_on_python_path()
+    put_on_python_path()
+    source = str(Path(an_neuron.__file__).resolve().parents[1])
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == [source, str(tmp_path)]
+    command = [sys.executable, "-S", "-c", "import an_neuron; print(an_neuron.__file__)"]  # -S: nothing installed
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert ran.stdout.strip().startswith(source)
+
+
+@pytest.fixture
+def behind(tmp_path, monkeypatch):
+    """Return a function that writes a script and returns what is behind it in a small package, without .py."""
+    files = {
+        "__init__": "",
+        "alone": "",
+        "chain": "from pack.link import end\nif TYPE_CHECKING:\n    import pack.typed\n",
+        "link": "def late():\n    from pack import alone\n",
+        "circle": "import pack.round\n",
+        "round": "import pack.circle\n",
+        "typed": "",
+        "sub/__init__": "from . import inner\n",
+        "sub/inner": "from ..alone import something\n",
+        "sub/other": "from .. import circle\nfrom .inner import x\n",
+        "bare/module": "",  # a folder without __init__.py is a package too
+    }
+    for name, text in files.items():
+        file = tmp_path / "pack" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.chdir(tmp_path)
+
+    def names(text):
+        script = tmp_path / "script.py"
+        script.write_text(text)
+        found = modules_behind(script, tmp_path / "pack")
+        assert found == sorted(found)
+        return " ".join(path.relative_to("pack").with_suffix("").as_posix() for path in found)
+
+    return names
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("import os, packer\nfrom packer.alone import x\nfrom . import alone", ""),
+        ("import pack", "__init__"),
+        ("import pack.alone as a", "__init__ alone"),
+        ("import os, pack.alone", "__init__ alone"),
+        ("from pack import alone", "__init__ alone"),
+        ("from pack import __version__", "__init__"),
+        ("from pack.alone import alone, function as f", "__init__ alone"),
+        ("from pack.alone import *", "__init__ alone"),
+        ("import pack.missing", "__init__"),
+        ("import pack.chain", "__init__ alone chain link"),
+        ("import pack.circle", "__init__ circle round"),
+        ("from pack.sub import x", "__init__ alone sub/__init__ sub/inner"),
+        ("import pack.sub.other", "__init__ alone circle round sub/__init__ sub/inner sub/other"),
+        ("import pack.bare.module", "__init__ bare/module"),
+        ("def f():\n    import pack.alone", "__init__ alone"),
+        ("class A:\n    async def f(self):\n        with x:\n            import pack.alone", "__init__ alone"),
+        ("try:\n    x\nexcept ImportError:\n    import pack.alone", "__init__ alone"),
+        ("try:\n    x\nfinally:\n    import pack.alone", "__init__ alone"),
+        ("for x in y:\n    pass\nelse:\n    import pack.alone", "__init__ alone"),
+        ("match x:\n    case 1:\n        import pack.alone", "__init__ alone"),
+        ("if TYPE_CHECKING:\n    import pack.typed\nelse:\n    import pack.alone", "__init__ alone"),
+        ("if typing.TYPE_CHECKING:\n    import pack.typed\nelif x:\n    import pack.alone", "__init__ alone"),
+        ("if not TYPE_CHECKING:\n    import pack.alone", "__init__ alone"),
+        ('if __name__ == "__main__":\n    import pack.alone', "__init__ alone"),
+    ],
+)
+def test_modules_behind_a_script(behind, text, expected):
+    assert behind(text) == expected
+
+
+def test_names_do_not_say_where_the_checkout_lies(behind, tmp_path, monkeypatch):
+    assert behind("import pack.alone") == "__init__ alone"
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    found = modules_behind(Path("../script.py"), Path("../pack"))
+    assert found == [Path("../pack/__init__.py"), Path("../pack/alone.py")]
+
+
+def test_no_script_imports_what_is_not_behind_it():
+    command = [sys.executable, "-c", IMPORT_EACH, *map(str, SCRIPTS)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    for script, line in zip(SCRIPTS, ran.stdout.splitlines(), strict=True):
+        imported = {Path(file).name for file in json.loads(line)}
+        behind = {path.name for path in modules_behind(script)}
+        assert {"__init__.py", "job.py"} <= imported <= behind, script.name
+
+
+def test_a_script_does_not_rest_on_the_whole_library():
+    plot = next(script for script in SCRIPTS if script.name == "plot_logit_lens.py")
+    names = {path.stem for path in modules_behind(plot)}
+    assert {"notebook", "export", "hdf5", "labels"} <= names
+    assert not {"engine", "loading", "text", "hub"} & names
+
+
+def test_the_helper_itself_is_light():
+    code = "import sys, an_neuron.jobs.modules; print(*{'torch', 'numpy', 'h5py', 'pandas'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not ran.stdout.strip()
+
+
+def test_only_scripts_that_run_the_model_import_torch():
+    behind = {script: {path.stem for path in modules_behind(script)} for script in SCRIPTS}
+    light = [str(script) for script, names in behind.items() if not {"loading", "devices"} & names]
+    light += [str(script) for script in SCRIPTS if script.stem == "check_study"]  # asks for a device inside a function
+    assert len(light) >= 20
+    code = """
+import runpy, sys
+for script in sys.argv[1:]:
+    runpy.run_path(script, run_name="imported")
+    assert "torch" not in sys.modules, script
+"""
+    subprocess.run([sys.executable, "-c", code, *light], check=True)

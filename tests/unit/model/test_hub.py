@@ -1,0 +1,91 @@
+import json
+
+import httpx
+import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from an_neuron.errors import UserError
+from an_neuron.model import hub
+
+REVISION = "0" * 40
+
+
+@pytest.fixture
+def snapshot(tmp_path, tiny_gpt2, monkeypatch):
+    """Let the hub's cache hold a model; return its folder and what was asked of the hub."""
+    asked = []
+
+    def snapshot_download(name, **options):
+        asked.append((name, options))
+        return str(tiny_gpt2.folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    return tiny_gpt2.folder, asked
+
+
+def failing(monkeypatch, error):
+    def snapshot_download(name, **options):
+        raise error
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+
+
+def http_error(kind):
+    return kind("refused", response=httpx.Response(404, request=httpx.Request("GET", "https://hub.example")))
+
+
+def test_files_are_linked_and_the_list_is_written_last(snapshot, tmp_path):
+    source, asked = snapshot
+    hub.fetch_model("an/model", REVISION, tmp_path / "models")
+    listed = json.loads((tmp_path / "models" / "fetched.json").read_text())
+    assert listed == {path.name: path.stat().st_size for path in source.iterdir()}
+    assert (tmp_path / "models" / "model.safetensors").resolve() == (source / "model.safetensors").resolve()
+    name, options = asked[0]
+    assert (name, options["revision"]) == ("an/model", REVISION)
+    assert not {"*.bin", "*.py", "*.pt"} & set(options["allow_patterns"])
+
+
+def test_fetching_again_replaces_links(snapshot, tmp_path):
+    for _ in range(2):
+        hub.fetch_model("an/model", REVISION, tmp_path / "models")
+    assert (tmp_path / "models" / "config.json").read_text() == (snapshot[0] / "config.json").read_text()
+
+
+def test_a_model_with_pickled_weights_only_is_refused(snapshot, tmp_path, monkeypatch):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    (broken / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: str(broken))
+    with pytest.raises(UserError, match=r"an/model cannot be used: .*pickled weights are refused"):
+        hub.fetch_model("an/model", REVISION, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (http_error(RepositoryNotFoundError), "The hub has no model an/model at revision 0000"),
+        (http_error(RevisionNotFoundError), "The hub has no model an/model at revision 0000"),
+        (http_error(GatedRepoError), "an/model is gated: accept its terms on the hub and run `hf auth login`"),
+        (
+            LocalEntryNotFoundError("offline"),
+            "are not on this machine and cannot be fetched (LocalEntryNotFoundError): connect to the network",
+        ),
+        (http_error(HfHubHTTPError), "or give `model: {folder: PATH}` in config.yaml"),
+        (httpx.ConnectError("no route"), "`snakemake --cores 1 orchard` needs neither network nor GPU"),
+        (OSError("disk full"), "cannot be fetched"),
+    ],
+)
+def test_failures_are_one_sentence_with_the_way_out(monkeypatch, tmp_path, error, said):
+    failing(monkeypatch, error)
+    with pytest.raises(UserError) as caught:
+        hub.fetch_model("an/model", REVISION, tmp_path / "models")
+    assert said in str(caught.value)
+    assert not (tmp_path / "models").exists()

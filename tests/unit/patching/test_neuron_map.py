@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from an_neuron import tables
+from an_neuron.figures.patching import attribution_fig, neuron_map_fig
+from an_neuron.files import hdf5
+from an_neuron.patching.attribution import attribute_neurons
+from an_neuron.patching.neuron_map import gather, top_neurons, top_neurons_frame, write_attribution, write_map
+from an_neuron.patching.sweeps import LogitDifference, Sweep, patch_neurons
+from an_neuron.prompts.pairs import Pair
+
+PAIR = Pair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
+ANSWER, FOIL = 3, 7
+NAMES = {"answer": "c", "foil": "g", "answer_id": ANSWER, "foil_id": FOIL}
+
+
+@pytest.fixture
+def swept(tiny_gpt2, tmp_path):
+    """Write the sweeps of both layers of a model, the last layer first; return their paths and the whole sweep."""
+    sweep = patch_neurons(tiny_gpt2.raw, [PAIR], LogitDifference(ANSWER, FOIL))
+    paths = [tmp_path / f"layer_{layer}.h5" for layer in (1, 0)]
+    for path, layer in zip(paths, (1, 0), strict=True):
+        tables.write_sweep(path, sweep.of_layer(layer), ("d_mlp",), {**NAMES, "layer": layer})
+    return paths, sweep
+
+
+def test_sweeps_are_gathered_by_layer(swept):
+    paths, sweep = swept
+    found = gather(paths)
+    assert found.layers == [0, 1]
+    torch.testing.assert_close(found.recovery, sweep.recovery)
+    assert found.attributes["answer"] == "c"
+
+
+def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gpt2, swept):
+    sweeps = gather(swept[0])
+    model = tiny_gpt2.processed
+    top = top_neurons(model, tiny_gpt2.tokenizer, sweeps)
+    flat = sorted(
+        ((abs(float(sweeps.recovery[layer, neuron])), layer, neuron) for layer in range(2) for neuron in range(24)),
+        key=lambda place: -place[0],
+    )
+    assert list(zip(top.layer, top.neuron, strict=True)) == [place[1:] for place in flat[:10]]
+    assert top.recovery[0] == pytest.approx(float(sweeps.recovery[flat[0][1], flat[0][2]]))
+    written = model.blocks[top.layer[0]].mlp.W_out[top.neuron[0]] @ model.W_U
+    assert top.tokens[0] == [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)[:5]]
+
+
+def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
+    sweeps = gather(swept[0])
+    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps)
+    write_map(tmp_path / "map.h5", sweeps, top, {"study": "tiny"})
+    table = hdf5.read(tmp_path / "map.h5")
+    assert table["recovery"].tolist() == sweeps.recovery.tolist()
+    assert table["layer"].tolist() == [0, 1]
+    frame = top_neurons_frame(table)
+    assert frame["neuron"].tolist() == top.neuron
+    assert frame["tokens"][0] == " ".join(map(repr, top.tokens[0]))
+
+
+def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
+    one = torch.ones(1)
+    silent = Sweep(one, 0 * one, torch.zeros(1, 24), 0 * one, one)
+    tables.write_sweep(tmp_path / "layer_0.h5", silent, ("d_mlp",), {**NAMES, "layer": 0})
+    sweeps = gather([tmp_path / "layer_0.h5"])
+    write_map(tmp_path / "map.h5", sweeps, top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps), {})
+    table = hdf5.read(tmp_path / "map.h5")
+    assert table["top_tokens"].shape == (0, 5)
+    assert len(top_neurons_frame(table)) == 0
+    assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
+    write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched[:, None], {})
+    assert "no order" in str(attribution_fig(hdf5.read(tmp_path / "attribution.h5")).to_json())
+
+
+def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
+    sweeps = gather(swept[0])
+    estimate = attribute_neurons(tiny_gpt2.raw, [PAIR], ANSWER, FOIL, sweeps.layers)
+    write_attribution(tmp_path / "attribution.h5", sweeps, estimate, {"study": "tiny"})
+    table = hdf5.read(tmp_path / "attribution.h5")
+    change = sweeps.clean - sweeps.corrupted
+    assert table["exact"].tolist() == sweeps.recovery.tolist()
+    torch.testing.assert_close(torch.from_numpy(table["approximate"]), (estimate[0] - sweeps.corrupted) / change)
+    assert table.attributes["n_top"] == 48
+    assert table.attributes["rank_correlation"] == pytest.approx(table.attributes["rank_correlation_top"])
+
+
+def test_perfect_estimate_has_rank_correlation_one(swept, tmp_path):
+    paths, sweep = swept
+    write_attribution(tmp_path / "attribution.h5", gather(paths), sweep.patched, {})
+    attributes = hdf5.read(tmp_path / "attribution.h5").attributes
+    assert attributes["rank_correlation"] == pytest.approx(1)
+
+
+def test_several_pairs_are_estimated_by_their_mean(tmp_path):
+    clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
+    patched = torch.tensor([[0.5, 0.0], [1.0, -1.0]])
+    sweep = Sweep(clean, corrupted, patched, corrupted, clean)
+    tables.write_sweep(tmp_path / "layer_0.h5", sweep, ("d_mlp",), {**NAMES, "layer": 0})
+    write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layer_0.h5"]), patched[:, None], {})
+    # Means: patched 0.75 and -0.5, clean 2, corrupted -0.5.
+    assert hdf5.read(tmp_path / "attribution.h5")["approximate"].tolist() == [pytest.approx([0.5, 0.0])]

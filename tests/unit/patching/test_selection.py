@@ -1,0 +1,56 @@
+import json
+
+import numpy as np
+import pytest
+
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Dataset
+from an_neuron.patching.selection import best_neuron, select_neuron
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    """Write sweeps of some layers, and return their files."""
+
+    def write(recoveries):
+        paths = []
+        for layer, values in recoveries.items():
+            paths.append(tmp_path / f"layer_{layer}.h5")
+            hdf5.write(paths[-1], {"recovery": Dataset(np.array(values), ("d_mlp",))}, {"layer": layer})
+        return paths
+
+    return write
+
+
+def best(paths):
+    return best_neuron(hdf5.read(path) for path in paths)
+
+
+def test_the_largest_recovery_of_all_layers_is_chosen(sweeps):
+    paths = sweeps({4: [0.1, -0.9, 0.25], 7: [0.0, 0.5, 0.5 - 1e-3], 9: [0.3, 0.2, 0.1]})
+    assert best(paths) == {"layer": 7, "index": 1, "recovery": 0.5}
+    assert best(reversed(paths)) == best(paths)
+
+
+def test_a_neuron_that_makes_things_worse_is_not_chosen(sweeps):
+    assert best(sweeps({0: [-0.5, -0.25], 1: [-0.125, -3.0]})) == {"layer": 1, "index": 0, "recovery": -0.125}
+
+
+def test_a_recovery_that_is_no_number_is_refused(sweeps):
+    with pytest.raises(UserError, match=r"layer_1\.h5 has a recovery that is not a finite number"):
+        best(sweeps({0: [0.5, 0.1], 1: [0.2, np.nan]}))
+
+
+def test_the_choice_is_written_as_json(sweeps, tmp_path):
+    select_neuron(sweeps({2: [0.1, 0.75]}), tmp_path / "chosen" / "neuron.json")
+    text = (tmp_path / "chosen" / "neuron.json").read_text()
+    assert json.loads(text) == {"layer": 2, "index": 1, "recovery": 0.75}
+    assert text.endswith("}\n")
+
+
+def test_a_damaged_sweep_leaves_no_choice(tmp_path):
+    (tmp_path / "layer_0.h5").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"layer_0\.h5"):
+        select_neuron([tmp_path / "layer_0.h5"], tmp_path / "neuron.json")
+    assert not (tmp_path / "neuron.json").exists()

@@ -1,0 +1,196 @@
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from snakemake.utils import validate
+
+from an_neuron.errors import UserError
+from an_neuron.model.folder import Shape
+from an_neuron.model.loading import PROCESSING
+from an_neuron.study.checks import check_config, check_with_model, row_length, swept_layers
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+MODEL = ROOT / "resources" / "orchard" / "model"
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def config():
+    return copy.deepcopy(SHIPPED)
+
+
+@pytest.fixture
+def orchard(config):
+    return config["studies"]["orchard"]
+
+
+def mistakes(config):
+    with pytest.raises(UserError) as caught:
+        check_config(config, SCHEMA)
+    return str(caught.value)
+
+
+def test_shipped_config_is_right():
+    Draft202012Validator.check_schema(SCHEMA)
+    check_config(SHIPPED, SCHEMA)
+
+
+def test_every_key_is_described_and_every_default_allowed():
+    def walk(node, path):
+        for key, below in node.get("properties", {}).items():
+            target = SCHEMA["$defs"][below["$ref"].split("/")[-1]] if "$ref" in below else below
+            assert target.get("description"), f"{path}.{key}"
+            if "default" in target:
+                Draft202012Validator(target).validate(target["default"])
+            walk(target, f"{path}.{key}")
+
+    walk(SCHEMA, "config")
+    walk(SCHEMA["$defs"]["study"], "study")
+
+
+def test_schema_and_code_agree_on_processing():
+    assert tuple(SCHEMA["$defs"]["model"]["properties"]["processing"]["items"]["enum"]) == PROCESSING
+
+
+def test_defaults_are_filled_in(config):
+    minimal = {key: config["studies"]["orchard"][key] for key in ("model", "prompts", "answer", "foil", "corpus")}
+    config = {"studies": {"mine": minimal}}
+    validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"))
+    assert config["device"] == "auto"
+    assert config["formats"] == ["png", "svg", "html"]
+    assert config["studies"]["mine"]["neuron"] == "auto"
+    assert config["studies"]["mine"]["readout"] == "unembedding"
+    assert config["studies"]["mine"]["model"]["processing"] == ["fold_ln", "center_writing_weights", "center_unembed"]
+
+
+def test_unknown_key_is_named_with_the_nearest_known_one(config, orchard):
+    config["formatz"] = ["png"]
+    orchard["promts"] = []
+    said = mistakes(config)
+    assert "formatz: unknown key; do you mean 'formats'?" in said
+    assert "studies.orchard.promts: unknown key; do you mean 'prompts'?" in said
+
+
+def test_missing_key_is_named_with_what_belongs_there(config, orchard):
+    del orchard["foil"]
+    assert "studies.orchard.foil: missing; expected: the token, in quotes and with its leading space" in mistakes(
+        config
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("top_k", 0, "studies.orchard.top_k: 0 cannot be; expected: how many"),
+        ("readout", "logits", "studies.orchard.readout: 'logits' cannot be; expected: unembedding"),
+        ("neuron", "best", "studies.orchard.neuron: 'best' cannot be; expected: auto"),
+        ("neuron", {"layer": 1}, "studies.orchard.neuron.index: missing; expected: the neuron's number"),
+        ("neuron", {"layer": 3, "index": 0}, "studies.orchard.neuron.layer: 3 is out of range; this model has 0 to 2"),
+        ("neuron", {"layer": 2, "index": 999}, "studies.orchard.neuron.index: 999 is out of range"),
+        (
+            "pairs",
+            [{"token": " a", "layer": 0, "index": 128}],
+            "orchard.pairs[0].index: 128 is out of range; this model",
+        ),
+        ("pairs", [{"token": " a b", "layer": 0, "index": 0}], "orchard.pairs[0].token: ' a b' is not a single token"),
+        (
+            "pairs",
+            [{"token": " a", "layer": 0}],
+            "studies.orchard.pairs.0.index: missing; expected: the neuron's number",
+        ),
+        ("top", -1, "studies.orchard.top: -1 cannot be; expected: how many of the best-aligned pairs"),
+        ("layers", [0, 5], "studies.orchard.layers: 5 is out of range; this model has layers 0 to 2"),
+        ("answer", "an apple", "studies.orchard.answer: 'an apple' is not a single token of this model but "),
+        ("foil", " an", "studies.orchard.foil: answer and foil are both ' an'"),
+        ("published", "no.csv", "studies.orchard.published: there is no file 'no.csv'"),
+        ("corpus", {"file": "no.html"}, "studies.orchard.corpus.file: there is no file 'no.html'"),
+        ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give either url"),
+        ("corpus", {"file": "config.yaml", "n_ctx": 4096}, "studies.orchard.corpus.n_ctx: 4096 is more than the 128"),
+        ("model", {"folder": "no/where"}, "studies.orchard.model: there is no folder no/where"),
+        ("model", {"hub": "a/b"}, "studies.orchard.model.revision: missing; give the 40 hexadecimal digits"),
+        ("model", {"hub": "a/b", "revision": "main"}, "studies.orchard.model.revision: 'main' cannot be"),
+        (
+            "model",
+            {"folder": "resources/orchard/model", "processing": ["center_unembed"]},
+            "studies.orchard.model.processing: ['center_unembed'] cannot be; expected: a list of TransformerLens' "
+            "weight processing flags with fold_ln among them",
+        ),
+        ("model", {}, "studies.orchard.model: give either hub (with revision) or folder"),
+    ],
+)
+def test_mistake_is_said_with_key_value_and_remedy(config, orchard, key, value, said):
+    orchard[key] = value
+    assert said in mistakes(config)
+
+
+def test_unknown_default_study_lists_the_known_ones(config):
+    config["default_study"] = "orchid"
+    assert "default_study: there is no study 'orchid'; known studies: an_neuron, orchard." in mistakes(config)
+
+
+def test_prompts_of_different_length_show_both_tokenizations(config, orchard):
+    orchard["prompts"][0]["corrupted"] = "I climbed up the lemon tree and picked"
+    said = mistakes(config)
+    assert "prompts[0]: the clean prompt has 20 tokens with BOS, the corrupted one 9" in said
+    assert "Clean: I| climbed| up| the| pear" in said
+    assert "Corrupted: I| climbed| up| the| lemon| tree| and| picked" in said
+
+
+def test_identical_prompts_are_refused(config, orchard):
+    orchard["prompts"][0]["corrupted"] = orchard["prompts"][0]["clean"]
+    assert "prompts[0]: clean and corrupted prompt are the same" in mistakes(config)
+
+
+def test_all_mistakes_are_said_at_once(config, orchard):
+    orchard.update(top_k=0, neuron={"layer": 9, "index": 0}, answer="xyzzy", corpus={"file": "no.html"})
+    config["device"] = "gpu"
+    config["studies"]["an_neuron"]["corpus"] = {}
+    said = mistakes(config)
+    assert "The configuration has 6 mistakes:" in said
+    keys = re.findall(r"^  - ([\w.]+):", said, re.MULTILINE)
+    assert keys == [
+        "device",
+        "studies.orchard.top_k",
+        "studies.an_neuron.corpus",
+        "studies.orchard.corpus.file",
+        "studies.orchard.neuron.layer",
+        "studies.orchard.answer",
+    ]
+
+
+def test_pickled_weights_are_refused(config, orchard, tmp_path):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((MODEL / name).read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    orchard["model"] = {"folder": str(tmp_path)}
+    assert "holds no *.safetensors (pickled weights are refused" in mistakes(config)
+
+
+def test_study_is_checked_against_a_fetched_model(orchard):
+    check_with_model(orchard, MODEL)
+    orchard["neuron"] = {"layer": 3, "index": 128}
+    with pytest.raises(UserError, match=r"(?s)layer: 3 is out of range.*index: 128 is out of range"):
+        check_with_model(orchard, MODEL)
+
+
+def test_rows_are_as_long_as_the_model_reads_but_at_most_2048():
+    shape = Shape(n_layers=2, d_model=4, d_mlp=8, n_ctx=131072, d_vocab=9)
+    assert row_length({}, shape) == 2048
+    assert row_length({"n_ctx": 512}, shape) == 512
+    assert row_length({"n_ctx": 0}, Shape(2, 4, 8, 1024, 9)) == 1024
+
+
+def test_swept_layers_are_the_listed_ones_or_all():
+    shape = Shape(n_layers=3, d_model=4, d_mlp=8, n_ctx=16, d_vocab=9)
+    assert swept_layers({"neuron": "auto"}, shape) == [0, 1, 2]
+    assert swept_layers({"neuron": {"layer": 1, "index": 0}}, shape) == [0, 1, 2]
+    assert swept_layers({"neuron": "auto", "layers": [2]}, shape) == [2]

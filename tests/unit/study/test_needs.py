@@ -1,0 +1,78 @@
+import pytest
+
+from an_neuron.model.folder import Shape
+from an_neuron.study import cost, needs
+
+SMALL = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
+GPT2_LARGE = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
+LLAMA_7B = Shape(n_layers=32, d_model=4096, d_mlp=11008, n_ctx=4096, d_vocab=32000, gated=True)
+PAIR = {"clean": "under the apple tree", "corrupted": "under the lemon tree"}
+# Peaks in MB at GPT-2 Large's size, from benchmarks/README.md.
+MEASURED = {
+    "processing": 10_461,
+    "corpus": 4_904,
+    "patching": 3_682,
+}
+
+
+@pytest.mark.parametrize("kind", MEASURED)
+def test_memory_covers_what_was_measured_and_no_more_than_twice_that(kind):
+    assert 1.2 * MEASURED[kind] < needs.model_mb(kind, GPT2_LARGE) < 2 * MEASURED[kind]
+
+
+def test_memory_is_that_of_the_weights_and_something_beside():
+    # 3 blocks of 4·10² + 2·10·40, and 10·80 each for embedding and unembedding, in four bytes: 20,800.
+    assert needs.weight_bytes(SMALL) == 4 * (3 * 1200 + 2 * 800)
+    assert needs.model_mb("patching", SMALL) == 2000
+    # A block: 4·4096² + 3·4096·11008 = 202.4 million; with two embeddings 6.74 billion parameters, 27 GB.
+    assert needs.weight_bytes(LLAMA_7B) == 4 * (32 * 202_375_168 + 2 * 131_072_000)
+    assert needs.model_mb("patching", LLAMA_7B) == 2000 + 32_343
+    assert needs.model_mb("processing", LLAMA_7B) == 2000 + 94_334
+
+
+def test_minutes_are_a_start_the_weights_way_and_twice_the_operations():
+    assert needs.model_minutes(SMALL, 0, on_cpu=False) == 15
+    assert needs.model_minutes(LLAMA_7B, 0, on_cpu=False) == 15 + 4  # 270 s
+    assert needs.model_minutes(SMALL, 5e12 * 60, on_cpu=False) == 15 + 2
+    assert needs.model_minutes(SMALL, 3e10 * 60, on_cpu=True) == 15 + 2
+
+
+def test_positions_of_a_prompt_are_counted_by_characters_from_the_first_difference_on():
+    assert needs.positions([PAIR]) == [(10 // 2 + 2, 20 // 2 + 2)]
+    assert needs.positions([{"clean": "ab", "corrupted": "abcdef"}]) == [(4 // 2 + 2, 6 // 2 + 2)]
+
+
+def test_a_sweep_costs_more_in_early_layers_and_with_more_pairs():
+    first, second, last = (needs.sweep_operations("patch_neurons", SMALL, [PAIR], layer) for layer in range(3))
+    assert first == cost.neuron_operations(SMALL, 7, 12, 0) > second > last == 0
+    assert needs.sweep_operations("patch_neurons", SMALL, [PAIR, PAIR], 0) == 2 * first
+    assert needs.sweep_operations("patch_sites", SMALL, [PAIR]) == cost.site_operations(SMALL, 7, 12)
+    rows = sum(cost.row_operations(SMALL, 7, 12, layer) for layer in range(3))
+    assert needs.sweep_operations("patch_heads", SMALL, [PAIR]) == rows  # a width of 10 has one head
+
+
+def test_alignment_is_one_product_of_all_neurons_and_all_tokens():
+    assert needs.alignment_operations(SMALL) == 2 * 120 * 10 * 80
+
+
+def test_a_shard_costs_its_share_of_the_tokens():
+    whole = needs.corpus_operations(SMALL, {"n_ctx": 32}, 1000, 1)
+    assert whole == 1000 * cost.token_operations(SMALL, 32)
+    assert needs.corpus_operations(SMALL, {}, 1000, 3) == 334 * cost.token_operations(SMALL, 64)
+
+
+def test_tokens_are_counted_by_the_best_file_that_is_there(tmp_path):
+    rows, text, book = (tmp_path / name for name in ("tokens.h5", "text.txt", "book.html"))
+    assert needs.corpus_tokens(rows, text, book) == needs.A_BOOK
+    book.write_bytes(b"x" * 300)
+    assert needs.corpus_tokens(rows, text, book) == 100
+    text.write_bytes(b"x" * 150)
+    assert needs.corpus_tokens(rows, text, book) == 50
+    rows.write_bytes(b"x" * 160)
+    assert needs.corpus_tokens(rows, text, book) == 40
+
+
+def test_texts_and_tables_grow_with_the_corpus():
+    assert (needs.text_mb(0), needs.text_mb(2_000_000)) == (1000, 2200)
+    assert (needs.text_minutes(0), needs.text_minutes(30_000_000)) == (10, 40)
+    assert (needs.table_mb(1500, 0), needs.table_mb(2500, 10_000_000)) == (1500, 3500)

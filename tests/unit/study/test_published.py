@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+from book_pass import gathered
+from bs4 import BeautifulSoup
+
+from an_neuron import tables
+from an_neuron.congruence.ranking import align_neuron, align_tokens
+from an_neuron.corpus.associations import TokenNeuron
+from an_neuron.corpus.description import describe_pair, write_pair
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+from an_neuron.model.loading import process_weights
+from an_neuron.patching.sweeps import SITES, LogitDifference, patch_neurons, patch_sites
+from an_neuron.prompts.lens import logit_lens
+from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.predictions import predict
+from an_neuron.study.published import compare, measure, read_published, summary, write_html
+
+HEADER = "quantity,published,tolerance,source\n"
+PAIR = Pair([0, 1], [0, 2])
+
+
+@pytest.fixture
+def csv(tmp_path):
+    def write(text):
+        path = tmp_path / "published.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def measured(micro, tmp_path_factory):
+    """What is measured on the tables of a whole study of the model that can be worked out by hand."""
+    return measure(study_tables(micro, tmp_path_factory.mktemp("study")))
+
+
+def study_tables(micro, folder):
+    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "pair")
+    paths = {name: folder / f"{name}.h5" for name in names}
+    model, vocabulary, origin = micro.raw, micro.tokenizer.vocabulary(5), {"answer_id": 3, "foil_id": 4}
+    prompts = [PAIR.clean, PAIR.corrupted]
+    predictions = [predict(model, ids, 3, 4, 2) for ids in prompts]
+    tables.write_predictions(
+        paths["predictions"], predictions, prompts, ["clean", "corrupted"], micro.tokenizer, origin
+    )
+    processed = micro.load()
+    process_weights(processed)
+    tables.write_lens(paths["lens"], [logit_lens(processed, PAIR.clean, 3, 4)], origin)
+    for site in SITES:
+        tables.write_sweep(
+            paths[site], patch_sites(model, [PAIR], LogitDifference(3, 4))[site], ("layer", "pos"), origin
+        )
+    tables.write_sweep(
+        paths["neurons"],
+        patch_neurons(model, [PAIR], LogitDifference(3, 4)).of_layer(0),
+        ("d_mlp",),
+        {**origin, "layer": 0},
+    )
+    tables.write_neuron_alignment(paths["neuron"], align_neuron(model, 0, 0), vocabulary, origin)
+    tables.write_top_neurons(paths["top_neurons"], align_tokens(model)[0], vocabulary, origin)
+    rows, pairs = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [TokenNeuron("c", 3, 0, 0, "studied")]
+    paths["activations"] = gathered(folder, micro, rows, pairs)
+    described, _ = describe_pair(paths["activations"], "token_c_layer_0_neuron_0", micro.tokenizer)
+    write_pair(paths["pair"], described, origin)
+    return paths
+
+
+def verdict(csv, row, value):
+    compared = compare(read_published(csv(f"{HEADER}{row},paper\n")), {} if value is None else {"peak": value})
+    return compared["verdict"].item()
+
+
+def page_of(path, measured, folder):
+    write_html(compare(read_published(path), measured), folder / "page.html")
+    return BeautifulSoup((folder / "page.html").read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "expected"),
+    [
+        ("peak,0.485,0.02", 0.505, "reproduced"),
+        ("peak,0.485,0.02", 0.465, "reproduced"),
+        ("peak,20.52,0.02", 20.54, "reproduced"),
+        ("peak,0.485,0.02", 0.5051, "differs"),
+        ("peak,0.485,0.02", 0.4649, "differs"),
+        ("peak,-3.2884,0.002", -3.2900, "reproduced"),
+        ("peak,-3.2884,0.002", 3.2884, "differs"),
+        ("peak,892,", 892, "reproduced"),
+        ("peak,892,", 893, "differs"),
+        ("peak,31.5,", "31.5", "reproduced"),
+        ("peak,' an',", "' an'", "reproduced"),
+        ("peak,' an',", "'an'", "differs"),
+        ("peak,0.485,0.02", float("nan"), "differs"),
+        ("peak,0.485,0.02", None, "not measured"),
+    ],
+)
+def test_verdicts(csv, row, value, expected):
+    assert verdict(csv, row, value) == expected
+
+
+def test_measured_values_stand_beside_the_published_ones(csv):
+    published = read_published(csv(f"{HEADER}peak,1.09,0.02,paper\nshape,36x20,,notebook\ngone,1,0.5,paper\n"))
+    compared = compare(published, {"peak": 1.0912345, "shape": "36x20", "more": 1})
+    assert compared.to_numpy().tolist() == [
+        ["peak", "1.09", "1.0912", 0.02, "reproduced", "paper"],
+        ["shape", "36x20", "36x20", "exact", "reproduced", "notebook"],
+        ["gone", "1", "", 0.5, "not measured", "paper"],
+    ]
+
+
+def test_texts_of_published_tokens_keep_their_quotes_and_commas(csv):
+    path = csv(f'{HEADER}"a, b: token 1",\' an\',,"N, E"\nNA,NaN,,\n')
+    assert read_published(path).to_numpy().tolist() == [["a, b: token 1", "' an'", 0, "N, E"], ["NA", "NaN", 0, ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("quantity,value\npeak,1\n", r"published\.csv has the columns \['quantity', 'value'\]; it needs"),
+        (f"{HEADER}peak,1,small,paper\n", "tolerance that is not a number: .*'small'"),
+        (f"{HEADER}peak,' an',0.1,paper\n", "peak.*' an'.*not a number"),
+        (f"{HEADER}peak,1,-0.1,paper\n", "peak.*-0.1.*negative"),
+    ],
+)
+def test_a_bad_file_is_refused(csv, text, message):
+    with pytest.raises(UserError, match=message):
+        read_published(csv(text))
+
+
+def test_the_summary_counts_and_names(csv):
+    published = read_published(csv(f"{HEADER}one,1,,\ntwo,2,,\nthree,3,,\nfour,4,,\n"))
+    compared = compare(published, {"one": 1, "two": 2, "three": 4})
+    assert summary(compared) == "2 of 4 published values reproduced; differs: three; not measured: four."
+    assert summary(compared[:2]) == "2 of 2 published values reproduced."
+
+
+def test_the_page_shows_verdicts_in_colour(csv, tmp_path):
+    page = page_of(csv(f"{HEADER}one,1,0.5,paper\ntwo,2,,paper\n"), {"one": 1.25, "two": 3}, tmp_path)
+    cells = [cell.get_text() for cell in page.select("td")]
+    assert cells == ["one", "1", "1.25", "0.5", "reproduced", "paper", "two", "2", "3", "exact", "differs", "paper"]
+    assert ("#1a7f37" in str(page), "#cf222e" in str(page), "#6e7781" in str(page)) == (True, True, False)
+    assert page.p.get_text() == "1 of 2 published values reproduced; differs: two."
+
+
+def test_tokens_that_look_like_html_are_shown_as_text(csv, tmp_path):
+    page = page_of(csv(f"{HEADER}W_U: '<s>',1,,\n"), {}, tmp_path)
+    assert page.td.get_text() == "W_U: '<s>'"
+    assert page.p.get_text().endswith("not measured: W_U: '<s>'.")
+
+
+def test_every_quantity_is_measured_on_the_tables_of_a_study(measured):
+    expected = {
+        "answer id": 3,
+        "foil id": 4,
+        "clean: tokens": 2,
+        "clean: logit difference": 39,
+        "clean: token 1": "'c'",
+        "clean: logit 1": 39,
+        "clean: probability 1 in %": 100,
+        "corrupted: token 1": "'d'",
+        "corrupted: logit 1": 5,
+        "corrupted: logit difference": -29,
+        "logit lens: points": 3,
+        "logit lens: peak at layer": "1",
+        "logit lens: peak": 33,
+        "resid_pre: shape": "1x2",
+        "resid_pre: peak at layer": 0,
+        "resid_pre: peak at position": 1,
+        "resid_pre: peak recovery": 1,
+        "attn_out: peak recovery": 0,
+        "mlp_out: peak at position": 1,
+        "mlp_out: peak recovery": (105 / np.sqrt(17) + 35) / 68,
+        "mlp_out: two strongest layers": "0",
+        "neurons: layer": 0,
+        "neurons: best": 0,
+        "neurons: best recovery": 40 / 68,
+        "neurons: second recovery": 20 / 68,
+        "top neurons: shape": "5x2",
+        "W_out_dot_W_U: best token": "'c'",
+        "W_out_dot_W_U: 'c'": 120,
+        "W_out_dot_W_E: '<|endoftext|>'": 16,
+        "W_in_dot_W_E: 'a'": 3,
+        "corpus: rows": 2,
+        "corpus: tokens a row": 3,
+        "corpus: occurrences": 1,
+        "corpus: top predictions": 5,
+        "corpus: first tokens": "'a' 'c'",
+    }
+    for quantity, value in expected.items():
+        wanted = value if isinstance(value, str) else pytest.approx(value, abs=1e-5)
+        assert measured[quantity] == wanted, quantity
+
+
+def test_the_strongest_mlp_layers_are_in_order_of_layers(micro, tmp_path):
+    paths = study_tables(micro, tmp_path)
+    recovery = np.array([[0.1, 0.5], [np.nan, 0.2], [0.9, 0.0]])
+    hdf5.write(paths["mlp_out"], {"recovery": hdf5.Dataset(recovery, ("layer", "pos"))}, {})
+    found = measure(paths)
+    assert found["mlp_out: two strongest layers"] == "0 2"
+    assert (found["mlp_out: peak at layer"], found["mlp_out: peak at position"]) == (2, 0)
+
+
+def test_a_missing_table_is_named(micro, tmp_path):
+    paths = study_tables(micro, tmp_path)
+    paths["lens"].unlink()
+    with pytest.raises(UserError, match=r"lens\.h5 cannot be read"):
+        measure(paths)

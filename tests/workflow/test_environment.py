@@ -1,0 +1,64 @@
+"""What stands in several files says the same in all of them."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import an_neuron
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins(lines):
+    return dict(re.match(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines)
+
+
+def constraints():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return pins(line for line in lines if "python_full_version >= '3.12'" not in line)
+
+
+def test_conda_environment_pins_what_the_project_needs_at_the_constraints_versions():
+    environment = yaml.safe_load((ROOT / "envs" / "an_neuron.yaml").read_text())
+    packages = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    needed = {re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]}
+    assert set(pins(packages)) == needed
+    assert pins(packages) == {name: constraints()[name] for name in needed}
+
+
+def test_constraints_name_no_host_and_no_path():
+    text = (ROOT / "constraints.txt").read_text()
+    assert "://" not in text
+    assert "file:" not in text
+    assert "@" not in text
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert an_neuron.__version__ == PROJECT["version"] == citation["version"]
+    assert f"## {an_neuron.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_each_rule_has_a_script_log_and_benchmark_of_its_name_and_says_what_it_needs():
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for block in re.split(r"^(?=rule|checkpoint)", path.read_text(), flags=re.MULTILINE)[1:]:
+            rule = re.match(r"\w+ (\w+):", block)[1]
+            assert f'"../scripts/{rule}.py"' in block, rule
+            assert re.search(rf'log:\s+"[\w/{{}}]*logs/{rule}\b', block), rule
+            assert re.search(rf'benchmark:\s+"[\w/{{}}]*benchmarks/{rule}\b', block), rule
+            assert f'library=behind("{rule}"),' in block, rule  # a changed module makes its users again
+            assert "        mem_mb=" in block, rule
+            assert "        runtime=" in block, rule
+            assert len(block.splitlines()) <= 33, rule
+
+
+def test_the_profile_for_slurm_repeats_the_default_one_and_lists_the_jobs_that_use_a_gpu():
+    default, slurm = (ROOT / "profiles" / name / "config.yaml" for name in ("default", "slurm"))
+    assert yaml.safe_load(default.read_text()).items() <= yaml.safe_load(slurm.read_text()).items()
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    blocks = re.split(r"^(?:rule|checkpoint) ", rules, flags=re.MULTILINE)[1:]
+    using = {block.split(":")[0] for block in blocks if "gpu=1" in block}
+    assert set(re.findall(r"^#   (\w+): [&*]gpu", slurm.read_text(), flags=re.MULTILINE)) == using

@@ -1,0 +1,197 @@
+"""What a change makes again: the jobs of a dry run, against the exact set that must run."""
+
+import shutil
+from collections import Counter
+from copy import deepcopy
+
+import pytest
+from project import PARTS, Project
+
+pytestmark = pytest.mark.workflow
+
+PATCHING = {"patch_sites": 3, "patch_heads": 3, "patch_neurons": 3, "map_neurons": 1, "attribute_neurons": 1}
+PATCHING_FIGURES = {
+    "plot_patched_site": 3,
+    "plot_patched_heads": 3,
+    "plot_patched_neurons": 1,
+    "plot_neuron_map": 1,
+    "plot_attribution": 1,
+}
+PAIR_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
+ONE_PAIR = {"describe_pair": 1, "list_pairs": 1, "list_contexts": 1, **PAIR_FIGURES}
+CORPUS = {"cache_activations": 1, "gather_activations": 1, **ONE_PAIR}
+BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
+PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "logit_lens": 1, "plot_logit_lens": 1}
+ALIGNMENT = {"align_neuron": 1, "align_tokens": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
+ENDS = {"compare_published": 1, "record_provenance": 1}
+FIGURES = {
+    "plot_logit_lens": 1,
+    "plot_patched_site": 3,
+    "plot_patched_neurons": 1,
+    "plot_neuron_dot_vocab": 1,
+    "plot_most_similar_neurons": 1,
+    "plot_logit_activation": 1,
+}
+EVERYTHING = PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | ALIGNMENT | ENDS | {"check_study": 1, "select_pairs": 1}
+
+
+@pytest.fixture(scope="module")
+def settled(built, tmp_path_factory):
+    """The embedded study with a fixed neuron, so that a dry run sees all of it without waiting for a choice."""
+    project = Project(tmp_path_factory.mktemp("settled") / "project")
+    for part in ("results", ".snakemake"):
+        shutil.copytree(built.folder / part, project.folder / part)
+    orchard(project).update(neuron={"layer": 2, "index": 104}, top=0)
+    project.build("orchard")
+    assert project.jobs("orchard") == {}
+    return project
+
+
+def orchard(project):
+    return project.config["studies"]["orchard"]
+
+
+@pytest.fixture
+def changed(settled):
+    """Yield a project that is as it was when the test ends."""
+    kept = {path: path.read_bytes() for part in PARTS for path in files(settled.folder / part)}
+    config = settled.config
+    settled.config = deepcopy(config)
+    yield settled
+    settled.config = config
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def files(path):
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+
+
+def replace(file, old, new):
+    """Return a change of a file's text."""
+
+    def change(project):
+        path = project.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+def append(file, text):
+    def change(project):
+        path = project.folder / file
+        path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+    return change
+
+
+def setting(**values):
+    """Return a change of the study's configuration."""
+    return lambda project: orchard(project).update(values)
+
+
+def corpus(**values):
+    return lambda project: orchard(project)["corpus"].update(values)
+
+
+def corrupted_prompt(project):
+    prompt = orchard(project)["prompts"][0]
+    prompt["corrupted"] = prompt["corrupted"].replace("lemon", "pear")
+
+
+def unrelated(project):
+    project.config["default_study"] = "orchard"
+
+
+def another_study(project):
+    project.config["studies"]["an_neuron"].update(top_k=9, foil=" the", layers=[31])
+
+
+def swapped(project):
+    study = orchard(project)
+    study["answer"], study["foil"] = study["foil"], study["answer"]
+
+
+CHANGES = {
+    "a figure's title": (replace("src/an_neuron/figures/notebook.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
+    "a colour of all figures": (
+        replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
+        FIGURES | PATCHING_FIGURES | PAIR_FIGURES | {"list_contexts": 1},
+    ),
+    "the corpus file": (
+        append("resources/orchard/book.html", "<p>One more apple.</p>"),
+        BOOK | {"compare_published": 1},
+    ),
+    "the boilerplate choice": (corpus(boilerplate="drop"), BOOK | {"compare_published": 1, "check_study": 1}),
+    "the corrupted prompt": (
+        corrupted_prompt,
+        PROMPTS | PATCHING | PATCHING_FIGURES | {"compare_published": 1, "check_study": 1},
+    ),
+    "the foil": (
+        setting(foil=" the"),
+        PROMPTS | PATCHING | PATCHING_FIGURES | {"compare_published": 1, "check_study": 1},
+    ),
+    "the neuron, of the same layer": (
+        setting(neuron={"layer": 2, "index": 5}),
+        CORPUS
+        | {"select_pairs": 1, "align_neuron": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
+    ),
+    "the list of layers": (
+        setting(layers=[1, 2]),
+        {"map_neurons": 1, "attribute_neurons": 1, "plot_neuron_map": 1, "plot_attribution": 1, "check_study": 1},
+    ),
+    "top k": (setting(top_k=7), {"predict_prompts": 1, "compare_published": 1, "check_study": 1}),
+    "the precision": (corpus(precision="bfloat16"), CORPUS | {"compare_published": 1, "check_study": 1}),
+    "what only patching uses": (
+        replace("src/an_neuron/patching/wavefront.py", "torch.nan", "float('nan')"),
+        PATCHING | PATCHING_FIGURES | {"compare_published": 1},
+    ),
+    "what only figures of pairs use": (
+        replace("src/an_neuron/figures/corpus.py", "NORMAL_95 = 1.959964", "NORMAL_95 = 1.96"),
+        PAIR_FIGURES,
+    ),
+    "what everything uses": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), EVERYTHING),
+    "a script": (
+        append("workflow/scripts/patch_sites.py", "# A remark.\n"),
+        {"patch_sites": 3, "plot_patched_site": 3, "compare_published": 1},
+    ),
+    "the model": (append("resources/orchard/model/config.json", "\n"), {**EVERYTHING, "extract_text": 0}),
+    "published values": (append("resources/published/orchard.csv", "more,1,,here\n"), {"compare_published": 1}),
+    "an unrelated key": (unrelated, {}),
+    "another study": (another_study, {}),
+    "answer and foil, swapped": (
+        swapped,
+        PROMPTS
+        | PATCHING
+        | PATCHING_FIGURES
+        | CORPUS
+        | {"select_pairs": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_makes_again_what_depends_on_it(changed, name):
+    change, expected = CHANGES[name]
+    change(changed)
+    if expected:
+        expected = {**expected, "record_provenance": 1}
+    assert Counter(changed.jobs("orchard")) == Counter(expected)
+
+
+def test_touching_every_file_makes_nothing_again(settled):
+    for part in (*PARTS, "results"):
+        for path in files(settled.folder / part):
+            path.touch()
+    assert settled.jobs("orchard") == {}
+
+
+def test_a_fresh_checkout_beside_old_results_makes_nothing_again(settled, tmp_path):
+    clone = Project(tmp_path / "elsewhere" / "clone")
+    clone.config = settled.config
+    for part in ("results", ".snakemake"):
+        shutil.copytree(settled.folder / part, clone.folder / part)
+    assert clone.jobs("orchard") == {}

@@ -1,0 +1,348 @@
+"""The workflow for real: the embedded study is built once in a folder of its own, then looked at and disturbed."""
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from project import ROOT, Project
+
+from an_neuron.corpus.recordings import read_pair
+from an_neuron.files import hdf5
+
+pytestmark = pytest.mark.workflow
+PNG_SIZE = (4 * 1048, 4 * 512)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def results(built):
+    return built.folder / "results" / "orchard"
+
+
+def png_size(path):
+    header = path.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+
+
+def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats(results):
+    neuron = json.loads((results / "neuron.json").read_text())
+    pairs = [pair["name"] for pair in json.loads((results / "pairs.json").read_text())]
+    assert pairs[0] == f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
+    assert len(pairs) == 4  # the three best-aligned ones besides
+    names = {
+        "logit_lens_fig",
+        "patched_resid_fig",
+        "patched_attn_fig",
+        "patched_mlp_fig",
+        "patched_neuron_fig",
+        f"{pairs[0]}_logit_activation_fig",
+        f"{pairs[0]}_neuron_dot_vocab_fig",
+        "most_similar_neurons_fig",
+    }
+    names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
+    names |= {
+        f"{pair}_{kind}_fig" for pair in pairs for kind in ("logit_activation", "top_prediction", "precision_recall")
+    }
+    for suffix in ("png", "svg", "html"):
+        assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names
+    assert {png_size(path) for path in (results / "figures" / "png").iterdir()} == {PNG_SIZE}
+
+
+def test_each_pair_has_a_row_and_its_contexts(results):
+    pairs = json.loads((results / "pairs.json").read_text())
+    with (results / "pairs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == ["studied", "aligned", "aligned", "aligned"]
+    assert [(int(row["layer"]), int(row["neuron"])) for row in rows] == [(p["layer"], p["index"]) for p in pairs]
+    for pair in pairs:
+        with (results / "contexts" / f"{pair['name']}.csv").open(encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) == 20
+        assert "mark" in (results / "contexts" / f"{pair['name']}.html").read_text(encoding="utf-8")
+
+
+def test_the_log_of_the_corpus_pass_tells_its_speed(results):
+    log = (results / "logs" / "cache_activations" / "1-of-1.log").read_text()
+    assert re.search(r"corpus: +100%.*69\.5k/69\.5k.*token/s", log)
+
+
+def test_every_published_value_is_reproduced(results):
+    with (results / "published.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 20
+    assert [row for row in rows if row["verdict"] != "reproduced"] == []
+
+
+def test_studied_neuron_is_the_best_of_all_sweeps(results):
+    neuron = json.loads((results / "neuron.json").read_text())
+    sweeps = [hdf5.read(results / "patching" / "neurons" / f"layer_{layer}.h5")["recovery"] for layer in range(3)]
+    assert neuron["recovery"] == pytest.approx(max(sweep.max() for sweep in sweeps), abs=1e-6)
+    assert sweeps[neuron["layer"]].argmax() == neuron["index"]
+
+
+def test_files_agree_on_the_logit_differences(results):
+    predictions = hdf5.read(results / "prompts" / "predictions.h5")
+    clean, corrupted = predictions["logit_difference"]
+    for name in ("resid_pre", "attn_out", "mlp_out", "neurons/layer_0"):
+        sweep = hdf5.read(results / "patching" / f"{name}.h5")
+        assert sweep["clean"] == pytest.approx([clean], abs=1e-4)
+        assert sweep["corrupted"] == pytest.approx([corrupted], abs=1e-4)
+    lens = hdf5.read(results / "logit_lens.h5")
+    assert lens["mean_logit_difference"][-1] + lens["bias"][0] == pytest.approx(clean, abs=1e-4)
+
+
+def test_files_say_where_they_come_from(results):
+    for path in results.rglob("*.h5"):
+        attributes = hdf5.read(path).attributes
+        assert attributes["study"] == "orchard", path
+        assert attributes["model"] == "resources/orchard/model", path
+        assert attributes["dtype"] == "float32", path
+        assert attributes["version"], path
+
+
+def test_second_run_has_nothing_to_do(built):
+    assert "Nothing to be done" in built.snakemake("orchard").stderr
+
+
+def test_one_figure_by_its_path_runs_no_model(built, results):
+    figure = results / "figures" / "png" / "patched_neuron_fig.png"
+    before = figure.read_bytes()
+    figure.unlink()
+    target = str(figure.relative_to(built.folder))
+    assert built.jobs(target) == {"plot_patched_neurons": 1}
+    assert built.snakemake(target).returncode == 0
+    assert figure.read_bytes() == before
+
+
+def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
+    archive = tmp_path / "report.zip"
+    ran = built.snakemake("orchard", "--report", str(archive))
+    assert ran.returncode == 0, ran.stderr
+    with zipfile.ZipFile(archive) as file:
+        names = file.namelist()
+        page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
+    assert len([name for name in names if name.endswith("_fig.png")]) == 24
+    assert len([name for name in names if name.endswith("_fig.html")]) == 24
+    for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
+        assert category in page
+    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+        words = caption.read_text(encoding="utf-8").split()[:4]
+        assert " ".join(words) in page, caption
+
+
+def test_without_network_or_weights_one_sentence_says_what_is_missing(project):
+    ran = project.snakemake("--resources", "gpu=1")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "The weights of openai-community/gpt2-large are not on this machine and cannot be fetched" in said
+    assert "give `model: {folder: PATH}` in config.yaml" in said
+    assert "`snakemake --cores 1 orchard` needs neither network nor GPU" in said
+    assert "Traceback" not in said
+    made = [path for part in ("results", "downloads") for path in (project.folder / part).rglob("*") if path.is_file()]
+    assert [path.name for path in made if path.suffix != ".log"] == []
+
+
+def test_published_study_is_planned_whole(project):
+    jobs = project.jobs()
+    assert jobs["patch_sites"] == 3
+    assert jobs["patch_neurons"] == 1
+    assert jobs["compare_published"] == 1
+    assert jobs["patch_heads"] == 3
+    assert (
+        sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 16
+    )  # those of all layers come later
+    assert jobs["plot_logit_activation"] == jobs["describe_pair"] == 2
+
+
+def test_mistakes_are_said_before_anything_runs(project):
+    orchard = project.config["studies"]["orchard"]
+    orchard["top_q"] = 3
+    orchard["neuron"] = {"layer": 8, "index": 0}
+    ran = project.snakemake("orchard")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "studies.orchard.top_q: unknown key; do you mean 'top_k'?" in said
+    assert "studies.orchard.neuron.layer: 8 is out of range; this model has 0 to 2." in said
+    assert not (project.folder / "results").exists()
+
+
+def test_unknown_study_is_named(project):
+    ran = project.snakemake("orchid")
+    assert ran.returncode != 0
+    assert "there is no study 'orchid'; known studies: an_neuron, orchard" in ran.stdout + ran.stderr
+
+
+def test_corpus_shorter_than_a_row_is_refused(project):
+    (project.folder / "book.txt").write_text("A pear and an apple.", encoding="utf-8")
+    project.config["studies"]["orchard"]["corpus"] = {"file": "book.txt"}
+    ran = project.snakemake("results/orchard/corpus/tokens.h5")
+    assert "The corpus has 6 tokens, fewer than the 127 of one row" in ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert not (project.folder / "results/orchard/corpus/tokens.h5").exists()
+
+
+@pytest.fixture
+def served():
+    """Serve the folder of the embedded book; yield its address."""
+    handler = partial(QuietHandler, directory=str(ROOT / "resources" / "orchard"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Counts how often a file was asked for."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        super().do_GET()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_book_is_downloaded_once_and_held_against_its_checksum(project, served):
+    book = (ROOT / "resources" / "orchard" / "book.html").read_bytes()
+    corpus = {"url": f"{served}/book.html", "sha256": hashlib.sha256(book).hexdigest()}
+    project.config["studies"]["orchard"]["corpus"] = corpus
+    text = "results/orchard/corpus/text.txt"
+    ran = project.snakemake(text)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (project.folder / "results/orchard/corpus/book.html").read_bytes() == book
+    first = (project.folder / text).read_bytes()
+    corpus["sha256"] = "0" * 64
+    ran = project.snakemake(text)
+    assert ran.returncode != 0
+    assert "but config.yaml expects 0000" in ran.stdout + ran.stderr
+    kept = [path.read_bytes() for path in (project.folder / "downloads" / "books").glob("*book.html")]
+    assert kept == [book]
+    corpus["sha256"] = hashlib.sha256(book).hexdigest()
+    assert project.snakemake(text).returncode == 0
+    assert (project.folder / text).read_bytes() == first
+
+
+def test_studies_share_a_download_and_neither_needs_the_others_results(project, served):
+    first = project.config["studies"]["orchard"]
+    first["corpus"] = {"url": f"{served}/book.html"}
+    project.config["studies"]["second"] = {**first, "top": 0}
+    texts = [f"results/{study}/corpus/text.txt" for study in ("orchard", "second")]
+    project.build(texts[0])
+    served_before = QuietHandler.asked
+    project.build(texts[1])
+    assert QuietHandler.asked == served_before
+    content = (project.folder / texts[1]).read_bytes()
+    shutil.rmtree(project.folder / "results" / "orchard")
+    assert project.jobs(texts[1]) == {}
+    assert (project.folder / texts[1]).read_bytes() == content
+    project.build(texts[0])
+    assert QuietHandler.asked == served_before
+
+
+def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
+    """A fixed neuron and a listed one, a summary of three shards, html figures only, two prompt pairs."""
+    shutil.copyfile(ROOT / "resources" / "orchard" / "book.html", project.folder / "mine.html")
+    project.config = {
+        "formats": ["html"],
+        "shards": 3,
+        "studies": {
+            "mine": {
+                "model": {"folder": "resources/orchard/model"},
+                "prompts": [
+                    {"clean": f"{start} the apple tree and picked", "corrupted": f"{start} the lemon tree and picked"}
+                    for start in ("I climbed up the pear tree and picked a pear. I climbed up", "Mia climbed up")
+                ],
+                "answer": " an",
+                "foil": " a",
+                "neuron": {"layer": 1, "index": 5},
+                "pairs": [{"token": " the", "layer": 2, "index": 104}],
+                "layers": [1],
+                "corpus": {"file": "mine.html", "n_ctx": 64, "keep": "summary", "precision": "high"},
+            }
+        },
+    }
+    ran = project.snakemake()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    results = project.folder / "results" / "mine"
+    sweep = hdf5.read(results / "patching" / "resid_pre.h5")
+    assert sweep["recovery_per_pair"].shape == (2, 3, 20)
+    assert (sweep["recovery_per_pair"][1][:, :11] != sweep["recovery_per_pair"][1][:, :11]).all()  # NaN: no such place
+    assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
+    for pair in ("token_an_layer_1_neuron_5", "token_the_layer_2_neuron_104"):
+        assert (results / "figures" / "html" / f"{pair}_logit_activation_fig.html").is_file()
+    # Neuron 5 of layer 1 is never active.
+    assert hdf5.read(results / "activations" / "token_an_layer_1_neuron_5.h5")["density"].tolist() == [[0]]
+    assert hdf5.read(results / "activations" / "token_the_layer_2_neuron_104.h5")["density"].sum() > 100
+    assert {path.name for path in (results / "activations" / "shards").iterdir()} == {
+        f"{number}-of-3.h5" for number in (1, 2, 3)
+    }
+    assert not (results / "figures" / "png").exists()
+    assert [path.name for path in (results / "patching" / "neurons").glob("layer_*.h5")] == ["layer_1.h5"]
+
+
+@pytest.fixture
+def known(project):
+    """A project whose neuron is known and whose corpus is tokenized, but not yet read."""
+    project.config["studies"]["orchard"] |= {"neuron": {"layer": 2, "index": 104}, "top": 0}
+    ran = project.snakemake("results/orchard/corpus/tokens.h5", "results/orchard/pairs.json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return project
+
+
+GATHERED = "results/orchard/activations/pairs.h5"
+
+
+def test_shards_give_the_unsharded_pass_and_a_lost_one_runs_alone(known, results):
+    known.config["shards"] = 3
+    shards = [f"results/orchard/activations/shards/{number}-of-3.h5" for number in (1, 2, 3)]
+    ran = known.snakemake(GATHERED, *shards)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    name = "token_an_layer_2_neuron_104"
+    one, other = (
+        read_pair(path / "activations" / "pairs.h5", name) for path in (results, known.folder / "results/orchard")
+    )
+    assert all((one[key] == other[key]).all() for key in one.datasets)
+    (known.folder / shards[1]).unlink()
+    assert known.jobs(GATHERED, *shards) == {"cache_activations": 1, "gather_activations": 1}
+
+
+def test_more_shards_than_rows_are_refused(known):
+    known.config["shards"] = 600
+    ran = known.snakemake("results/orchard/activations/shards/1-of-600.h5")
+    assert ran.returncode != 0
+    assert "The corpus has 543 rows, which cannot be divided among 600 shards" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(known):
+    folder = known.folder / "results" / "orchard" / "activations"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    (folder / "other").touch()  # Snakemake removes empty folders, and fails at a mounted one
+    try:
+        ran = known.snakemake(GATHERED)
+        said = ran.stdout + ran.stderr
+        assert ran.returncode != 0
+        assert "The disk is full: results/orchard/activations/shards/1-of-1.h5 cannot be written" in said
+        assert "SIGSEGV" not in said
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["other"]
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    assert known.snakemake(GATHERED).returncode == 0
