@@ -26,7 +26,7 @@ wildcard_constraints:
     site="resid_pre|attn_out|mlp_out",
     layer="[0-9]+",
     index="[0-9]+",
-    pair=r"token_\w+_layer_[0-9]+_neuron_[0-9]+",
+    association=r"token_\w+_neuron_[0-9]+\.[0-9]+",
     short="|".join(SITES),
     head_site="|".join(HEAD_SITES),
 
@@ -39,10 +39,10 @@ localrules:
     check_study,
     tokenize_prompts,
     select_neuron,
-    select_pairs,
+    select_associations,
     gather_activations,
-    list_contexts,
-    list_pairs,
+    list_examples,
+    list_associations,
     compare_published,
     plot_attribution,
     plot_logit_lens,
@@ -60,7 +60,7 @@ rule all:
     input:
         lambda wildcards: targets(DEFAULT_STUDY),
         lambda wildcards: neuron_targets(DEFAULT_STUDY),
-        lambda wildcards: pair_targets(DEFAULT_STUDY),
+        lambda wildcards: association_targets(DEFAULT_STUDY),
         lambda wildcards: whole_model_targets(DEFAULT_STUDY),
         f"results/{DEFAULT_STUDY}/provenance.json",
 
@@ -73,7 +73,7 @@ for name in STUDIES:
         input:
             lambda wildcards, study=name: targets(study),
             lambda wildcards, study=name: neuron_targets(study),
-            lambda wildcards, study=name: pair_targets(study),
+            lambda wildcards, study=name: association_targets(study),
             lambda wildcards, study=name: whole_model_targets(study),
             f"results/{name}/provenance.json",
 
@@ -90,8 +90,8 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/patching.smk"
 include: "workflow/rules/corpus.smk"
-include: "workflow/rules/pairs.smk"
-include: "workflow/rules/alignment.smk"
+include: "workflow/rules/associations.smk"
+include: "workflow/rules/congruence.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
 include: "workflow/rules/provenance.smk"

@@ -19,18 +19,18 @@ from shapes import random_bridge, random_model
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.corpus.associations import TokenNeuron
-from an_neuron.corpus.batches import rows_a_batch
+from an_neuron.corpus.associations import Association
+from an_neuron.corpus.batches import rows_per_batch
 from an_neuron.corpus.reader import PRECISIONS, Reader, record
 from an_neuron.model.loading import process_weights
 
 READOUT = "unembedding"
 
 
-def some_pairs(bridge: TransformerBridge, number: int) -> list[TokenNeuron]:
-    """Return pairs spread over the layers."""
+def some_associations(bridge: TransformerBridge, number: int) -> list[Association]:
+    """Return associations spread over the layers."""
     layers = np.linspace(0, bridge.cfg.n_layers - 1, number).round().astype(int).tolist()
-    return [TokenNeuron(f"token {n}", 100 + n, layer, n, "listed") for n, layer in enumerate(layers)]
+    return [Association(f"token {n}", 100 + n, layer, n, "listed") for n, layer in enumerate(layers)]
 
 
 def some_rows(bridge: TransformerBridge, n_rows: int) -> np.ndarray:
@@ -51,20 +51,20 @@ def plain_forward(model: torch.nn.Module, rows: np.ndarray, size: int) -> None:
 
 
 @torch.inference_mode()
-def notebook_loop(bridge: TransformerBridge, rows: np.ndarray, pair: TokenNeuron) -> None:
+def notebook_loop(bridge: TransformerBridge, rows: np.ndarray, association: Association) -> None:
     """One row at a time with two hooks, and all logits by an einsum (notebook, cell 60)."""
     activations, margins = [], []
 
     def save_activation(value: Tensor, hook: object) -> None:
-        activations.append(value[:, :, pair.index].flatten())
+        activations.append(value[:, :, association.index].flatten())
 
     def save_margin(value: Tensor, hook: object) -> None:
         logits = torch.einsum("vm, btm -> btv", bridge.W_E, value)
-        own = logits[:, :, pair.token_id].clone()
-        logits[:, :, pair.token_id] = -1e9
+        own = logits[:, :, association.token_id].clone()
+        logits[:, :, association.token_id] = -1e9
         margins.append((own - logits.max(dim=-1).values).flatten())
 
-    hooks = [(f"blocks.{pair.layer}.mlp.hook_post", save_activation), ("ln_final.hook_normalized", save_margin)]
+    hooks = [(f"blocks.{association.layer}.mlp.hook_post", save_activation), ("ln_final.hook_normalized", save_margin)]
     for row in rows:
         bridge.run_with_hooks(_ids(bridge, row[None]), fwd_hooks=hooks, return_type=None)
 
@@ -94,14 +94,14 @@ def operations(bridge: TransformerBridge, n_ctx: int) -> int:
 
 
 def compare(bridge: TransformerBridge, name: str, args: argparse.Namespace) -> None:
-    """Print the time of a pass with 1 and 16 pairs beside those of its peers, and its share of the matrix products."""
+    """Print the time of a pass with 1 and 16 associations beside those of its peers, and its share of the matrix products."""
     rows = some_rows(bridge, args.rows)
-    size = rows_a_batch(rows.shape[1], bridge.cfg.device == "cpu")
+    size = rows_per_batch(rows.shape[1], bridge.cfg.device == "cpu")
     plain = random_model(name, args.device)
-    one, many = (Reader(bridge, some_pairs(bridge, number), READOUT) for number in (1, 16))
+    one, many = (Reader(bridge, some_associations(bridge, number), READOUT) for number in (1, 16))
     ways: dict[str, Callable[[], object]] = {
-        "an_neuron, 1 pair": partial(ours, one, rows),
-        "an_neuron, 16 pairs": partial(ours, many, rows),
+        "an_neuron, 1 association": partial(ours, one, rows),
+        "an_neuron, 16 associations": partial(ours, many, rows),
         f"Hugging Face, SDPA, all logits, {size} rows a batch": partial(plain_forward, plain, rows, size),
         "Hugging Face, SDPA, all logits, 1 row a batch": partial(plain_forward, plain, rows, 1),
     }
@@ -109,7 +109,7 @@ def compare(bridge: TransformerBridge, name: str, args: argparse.Namespace) -> N
     rate = matmul_rate(args.device, bridge.cfg.d_model, bridge.cfg.d_mlp)
     needed = rows.size * operations(bridge, rows.shape[1])
     table = []
-    first = spent["an_neuron, 1 pair"]
+    first = spent["an_neuron, 1 association"]
     for way, times in spent.items():
         median = statistics.median(times)
         ratio = statistics.median(theirs / mine for theirs, mine in zip(times, first, strict=True))
@@ -121,10 +121,10 @@ def compare(bridge: TransformerBridge, name: str, args: argparse.Namespace) -> N
 
 def compare_notebook(bridge: TransformerBridge, args: argparse.Namespace) -> None:
     """Print the time of the notebook's loop, with processed weights as in the notebook, beside ours."""
-    pair, rows = some_pairs(bridge, 1)[0], some_rows(bridge, args.notebook_rows)
-    reader = Reader(bridge, [pair], READOUT)
+    association, rows = some_associations(bridge, 1)[0], some_rows(bridge, args.notebook_rows)
+    reader = Reader(bridge, [association], READOUT)
     process_weights(bridge, ["fold_ln", "center_writing_weights", "center_unembed"])
-    ways = {"mine": partial(ours, reader, rows), "theirs": partial(notebook_loop, bridge, rows, pair)}
+    ways = {"mine": partial(ours, reader, rows), "theirs": partial(notebook_loop, bridge, rows, association)}
     spent = turns(ways, args.repeats)
     mine, theirs = (statistics.median(spent[name]) for name in ("mine", "theirs"))
     ratio = statistics.median(b / a for a, b in zip(spent["mine"], spent["theirs"], strict=True))
@@ -134,8 +134,8 @@ def compare_notebook(bridge: TransformerBridge, args: argparse.Namespace) -> Non
 def growth(name: str, device: str) -> None:
     """Print the peak memory beyond the weights for four lengths of a corpus, in four blocks of the model."""
     bridge = random_bridge(name, device, n_layer=4)
-    reader = Reader(bridge, some_pairs(bridge, 4), READOUT)
-    size = rows_a_batch(bridge.cfg.n_ctx, reader.on_cpu)
+    reader = Reader(bridge, some_associations(bridge, 4), READOUT)
+    size = rows_per_batch(bridge.cfg.n_ctx, reader.on_cpu)
     table = []
     for batches in (1, 2, 4, 8):
         rows = some_rows(bridge, batches * size)
@@ -150,7 +150,7 @@ def errors(name: str, device: str) -> None:
     for precision in PRECISIONS:
         bridge = random_bridge(name, device)
         rows = some_rows(bridge, 1) if rows is None else rows
-        parts = list(record(Reader(bridge, some_pairs(bridge, 16), READOUT, precision), rows))
+        parts = list(record(Reader(bridge, some_associations(bridge, 16), READOUT, precision), rows))
         found[precision] = [
             np.concatenate([getattr(part, what) for part in parts], 1) for what in ("activation", "margin")
         ]

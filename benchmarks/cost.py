@@ -42,7 +42,7 @@ def sweep_row(name: str, shape: Shape, rate: float) -> list[str]:
 
 
 def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float) -> list[str]:
-    """Return what a corpus pass takes, in shards of at most so many hours, and what it keeps of a pair."""
+    """Return what a corpus pass takes, in shards of at most so many hours, and what it keeps of a prompt pair."""
     n_tokens = CORPORA[corpus]
     operations = n_tokens * token_operations(shape, row_length({}, shape))
     whole = hours(operations, rate, CORPUS_SHARE)
@@ -89,7 +89,7 @@ def main() -> None:
     head = ["model", "neurons", "jobs", "TFLOP", "hours", "longest job, minutes", "bytes of recoveries"]
     show(head, [sweep_row(name, shape, rate) for name, shape in SHAPES.items()])
     head = ["model", "tokens", f"jobs of at most {arguments.hours:g} h", "TFLOP", "hours"]
-    head += ["a pair, `keep: all`", "`dtype: float16`", "`keep: summary`"]
+    head += ["a prompt pair, `keep: all`", "`dtype: float16`", "`keep: summary`"]
     rows = [corpus_row(*model, corpus, rate, arguments.hours) for model in SHAPES.items() for corpus in CORPORA]
     show(head, rows)
 

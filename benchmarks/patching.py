@@ -22,7 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.model.plain import plain_model
 from an_neuron.patching.sweeps import Engine, LogitDifference, patch_neurons, patch_sites
 from an_neuron.patching.wavefront import Pass, Patches
-from an_neuron.prompts.pairs import Pair, first_difference
+from an_neuron.prompts.pairs import PromptPair, first_difference
 
 ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)
@@ -60,11 +60,11 @@ def matmul_rate(device: str, d_model: int, d_mlp: int) -> float:
 class Operations:
     """Counts the multiplications and additions of matrix products that a sweep's suffix needs."""
 
-    def __init__(self, bridge: TransformerBridge, pair: Pair) -> None:
+    def __init__(self, bridge: TransformerBridge, prompt_pair: PromptPair) -> None:
         cfg = bridge.cfg
         self.n_layers, self.d_model, self.d_mlp = cfg.n_layers, cfg.d_model, cfg.d_mlp
-        self.length = len(pair.clean)
-        self.suffix = self.length - first_difference(pair.clean, pair.corrupted)
+        self.length = len(prompt_pair.clean)
+        self.suffix = self.length - first_difference(prompt_pair.clean, prompt_pair.corrupted)
 
     def block(self, queries: int, keys: int) -> int:
         """Return the operations of a block for one row: keys and values of `keys` positions, all else of `queries`."""
@@ -91,10 +91,12 @@ class Operations:
 class Peers:
     """One forward pass for each patch, in three ways that people use."""
 
-    def __init__(self, bridge: TransformerBridge, pair: Pair, layer: int) -> None:
+    def __init__(self, bridge: TransformerBridge, prompt_pair: PromptPair, layer: int) -> None:
         self.bridge, self.layer = bridge, layer
         device = bridge.cfg.device
-        self.clean, self.corrupted = (torch.tensor([ids], device=device) for ids in (pair.clean, pair.corrupted))
+        self.clean, self.corrupted = (
+            torch.tensor([ids], device=device) for ids in (prompt_pair.clean, prompt_pair.corrupted)
+        )
         names = [f"blocks.{at}.hook_{site}" for at in (0, layer) for site in SITES] + [f"blocks.{layer}.mlp.hook_post"]
         with torch.inference_mode():
             _, self.cache = bridge.run_with_cache(self.clean, names_filter=names)
@@ -173,11 +175,13 @@ class Peers:
         return (logits[:, -1, ANSWER] - logits[:, -1, FOIL]).mean()
 
 
-def compare_sites(bridge: TransformerBridge, engine: Engine, pair: Pair, sample: int) -> list[list[object]]:
+def compare_sites(
+    bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPair, sample: int
+) -> list[list[object]]:
     """Return rows of the table: all three notebook sweeps by us and by the peers."""
-    patches = len(SITES) * bridge.cfg.n_layers * len(pair.clean)
-    peers = Peers(bridge, pair, bridge.cfg.n_layers // 2)
-    ours = seconds(lambda: patch_sites(engine, [pair], METRIC, SITES), 2)
+    patches = len(SITES) * bridge.cfg.n_layers * len(prompt_pair.clean)
+    peers = Peers(bridge, prompt_pair, bridge.cfg.n_layers // 2)
+    ours = seconds(lambda: patch_sites(engine, [prompt_pair], METRIC, SITES), 2)
     lens = statistics.mean(seconds(partial(peers.site_by_transformer_lens, site, sample), 1) / sample for site in SITES)
     single = statistics.mean(seconds(partial(peers.sites_by_hooks, site, sample, 1), 1) / sample for site in SITES)
     batched = {
@@ -189,11 +193,11 @@ def compare_sites(bridge: TransformerBridge, engine: Engine, pair: Pair, sample:
 
 
 def compare_neurons(
-    bridge: TransformerBridge, engine: Engine, pair: Pair, layer: int, sample: int
+    bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPair, layer: int, sample: int
 ) -> list[list[object]]:
     """Return rows of the table: all neurons of a layer by us and by the peers."""
-    peers = Peers(bridge, pair, layer)
-    ours = seconds(lambda: patch_neurons(engine, [pair], METRIC, [layer]), 2)
+    peers = Peers(bridge, prompt_pair, layer)
+    ours = seconds(lambda: patch_neurons(engine, [prompt_pair], METRIC, [layer]), 2)
     lens = seconds(partial(peers.neuron_by_transformer_lens, sample), 1) / sample
     single = seconds(partial(peers.neurons_by_hooks, sample, 1), 1) / sample
     batched = {rows: seconds(partial(peers.neurons_by_hooks, rows, rows), 1) / rows for rows in BATCHES}
@@ -225,20 +229,22 @@ def show(head: list[str], rows: list[list[object]]) -> None:
     print(flush=True)
 
 
-def seconds_of_neurons(engine: Engine, pair: Pair, layer: int, number: int, repeats: int = 1) -> float:
+def seconds_of_neurons(engine: Engine, prompt_pair: PromptPair, layer: int, number: int, repeats: int = 1) -> float:
     """Return the time of one wave that patches the first neurons of a layer."""
-    passed = Pass(engine, pair.corrupted, pair.clean, METRIC, {(layer, site) for site in ("post", "mlp_out")})
+    passed = Pass(
+        engine, prompt_pair.corrupted, prompt_pair.clean, METRIC, {(layer, site) for site in ("post", "mlp_out")}
+    )
     patches = [Patches(layer, "post", torch.arange(number, device=engine.device))]
     return seconds(lambda: passed.sweep(patches), repeats)
 
 
-def share_of_rate(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: int, rate: float) -> None:
+def share_of_rate(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPair, layer: int, rate: float) -> None:
     """Print the share of the matrix-product rate that a wave of neurons reaches at several sizes."""
-    operations = Operations(bridge, pair)
+    operations = Operations(bridge, prompt_pair)
     rows = []
     for number in (size for size in (128, 256, 512, 1024) if size <= engine.d_mlp):
         needed = number * operations.rows_through(layer + 1)
-        spent = seconds_of_neurons(engine, pair, layer, number, 3)
+        spent = seconds_of_neurons(engine, prompt_pair, layer, number, 3)
         rows.append(
             [
                 number,
@@ -252,15 +258,17 @@ def share_of_rate(bridge: TransformerBridge, engine: Engine, pair: Pair, layer: 
     show(["patches a wave", "s", "GFLOP needed", "GFLOP/s", "share"], rows)
 
 
-def whole_model(bridge: TransformerBridge, engine: Engine, pair: Pair, whole: bool) -> None:
+def whole_model(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPair, whole: bool) -> None:
     """Print the time of every neuron of the model: run, or estimated from waves in some layers."""
     number = bridge.cfg.n_layers * bridge.cfg.d_mlp
     if whole:
-        print(f"Whole model, {number:,} neurons: {seconds(lambda: patch_neurons(engine, [pair], METRIC), 1):.1f} s\n")
+        print(
+            f"Whole model, {number:,} neurons: {seconds(lambda: patch_neurons(engine, [prompt_pair], METRIC), 1):.1f} s\n"
+        )
         return
-    operations = Operations(bridge, pair)
+    operations = Operations(bridge, prompt_pair)
     sampled, wave = (0, bridge.cfg.n_layers // 2, bridge.cfg.n_layers - 2), min(256, engine.d_mlp)
-    spent = sum(seconds_of_neurons(engine, pair, layer, wave) for layer in sampled)
+    spent = sum(seconds_of_neurons(engine, prompt_pair, layer, wave) for layer in sampled)
     done = wave * sum(operations.rows_through(layer + 1) for layer in sampled)
     needed = sum(operations.neurons(layer) for layer in range(bridge.cfg.n_layers))
     print(
@@ -273,8 +281,8 @@ def growth(name: str, device: str) -> None:
     """Print time and peak memory for four numbers of patched neurons and four lengths of suffix."""
     bridge = random_bridge(name, device, n_layer=4)
     rows = []
-    for n_pairs in (1, 2, 4, 8):
-        rows.append(["neurons", n_pairs * bridge.cfg.d_mlp, *measured(bridge, 20, n_pairs)])
+    for n_prompt_pairs in (1, 2, 4, 8):
+        rows.append(["neurons", n_prompt_pairs * bridge.cfg.d_mlp, *measured(bridge, 20, n_prompt_pairs)])
     for suffix in (4, 8, 16, 32):
         rows.append(["suffix", suffix, *measured(bridge, 16 + suffix, 1)])
     print("Growth, four blocks, neurons of layer 2:\n")
@@ -290,10 +298,10 @@ def relative(rows: list[list[object]]) -> list[list[object]]:
     return shown
 
 
-def measured(bridge: TransformerBridge, length: int, n_pairs: int) -> list[float]:
-    """Return seconds and peak memory of patching all neurons of layer 2 in some pairs of a length."""
-    pairs = [prompt_pair(bridge.cfg.d_vocab, length)] * n_pairs
-    run = partial(patch_neurons, Engine(bridge), pairs, METRIC, [2])
+def measured(bridge: TransformerBridge, length: int, n_prompt_pairs: int) -> list[float]:
+    """Return seconds and peak memory of patching all neurons of layer 2 in some prompt pairs of a length."""
+    prompt_pairs = [prompt_pair(bridge.cfg.d_vocab, length)] * n_prompt_pairs
+    run = partial(patch_neurons, Engine(bridge), prompt_pairs, METRIC, [2])
     return [seconds(run, 1), peak_memory(run)]
 
 
@@ -322,17 +330,19 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=3, help="patches on which peers that run one at a time are timed")
     arguments = parser.parse_args()
     bridge = random_bridge(arguments.shape, arguments.device)
-    pair = prompt_pair(bridge.cfg.d_vocab)
+    prompt_pair = prompt_pair(bridge.cfg.d_vocab)
     layer = min(31, bridge.cfg.n_layers - 2)
     start = time.perf_counter()
     engine = Engine(bridge)
     print(f"{arguments.shape} on {arguments.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
           f"an engine is made in {time.perf_counter() - start:.1f} s\n")  # fmt: skip
     head = ["what", "how", "s", "patches/s", "times ours", "timed on"]
-    show(head, compare_neurons(bridge, engine, pair, layer, arguments.sample))
-    show(head, compare_sites(bridge, engine, pair, arguments.sample))
-    share_of_rate(bridge, engine, pair, layer, matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp))
-    whole_model(bridge, engine, pair, arguments.whole)
+    show(head, compare_neurons(bridge, engine, prompt_pair, layer, arguments.sample))
+    show(head, compare_sites(bridge, engine, prompt_pair, arguments.sample))
+    share_of_rate(
+        bridge, engine, prompt_pair, layer, matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp)
+    )
+    whole_model(bridge, engine, prompt_pair, arguments.whole)
     if arguments.shape != "orchard":
         growth(arguments.shape, arguments.device)
 

@@ -6,7 +6,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
 ORCHARD = Path(__file__).resolve().parents[1] / "resources" / "orchard" / "model"
 SHAPES = {
@@ -29,10 +29,10 @@ def random_model(name: str, device: str = "cpu", **other: int) -> GPT2LMHeadMode
     return GPT2LMHeadModel(GPT2Config(**{**SHAPES[name], **other})).to(device).eval()
 
 
-def prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> Pair:
-    """Return a pair of random prompts of the published study's form: 20 tokens that differ at position 16."""
+def prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> PromptPair:
+    """Return a prompt pair of random prompts of the published study's form: 20 tokens that differ at position 16."""
     generator = torch.Generator().manual_seed(1)
     clean = torch.randint(d_vocab - 1, (length,), generator=generator).tolist()
     corrupted = list(clean)
     corrupted[differing] = d_vocab - 1
-    return Pair(clean, corrupted)
+    return PromptPair(clean, corrupted)

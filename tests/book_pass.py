@@ -9,18 +9,18 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Dataset
 
 
-def gathered(folder, tiny, rows, pairs, n_shards=1, keep="all", dtype="float32", size=None):
+def gathered(folder, tiny, rows, associations, n_shards=1, keep="all", dtype="float32", size=None):
     """Read rows in shards, gather these, and return the gathered file's path."""
     rows = np.asarray(rows, dtype=np.int32)
     tokens = folder / "corpus" / "tokens.h5"
     hdf5.write(tokens, {"token_id": Dataset(rows, ("row", "pos"))}, {})
-    reader = Reader(tiny.raw, pairs, "unembedding")
+    reader = Reader(tiny.raw, associations, "unembedding")
     origin = {"readout": "unembedding", "precision": "highest"}
     shards = [folder / "activations" / "shards" / f"{number + 1}-of-{n_shards}.h5" for number in range(n_shards)]
     for number, path in enumerate(shards):
         bounds = shard_rows(*rows.shape, number, n_shards)
         parts = record(reader, rows, *bounds, size=size)
-        write_shard(path, parts, rows, bounds, pairs, reader.d_vocab, keep, dtype, origin)
-    path = folder / "activations" / "pairs.h5"
+        write_shard(path, parts, rows, bounds, associations, reader.d_vocab, keep, dtype, origin)
+    path = folder / "activations" / "associations.h5"
     gather(path, shards, tokens, tiny.tokenizer.vocabulary(reader.d_vocab), {"study": "tiny"})
     return path

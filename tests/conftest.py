@@ -34,7 +34,7 @@ from an_neuron.model.loading import PROCESSING, load_model, process_weights
 BOS = "<|endoftext|>"
 MERGES = [("Ġ", "a"), ("Ġa", "n"), ("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e")]
 LETTERS = [*string.ascii_lowercase, "Ġ", ".", "Ā"]  # Ġ stands for a space, Ā for NUL
-VOCABULARY = [BOS, *LETTERS, *("".join(pair) for pair in MERGES)]
+VOCABULARY = [BOS, *LETTERS, *("".join(prompt_pair) for prompt_pair in MERGES)]
 D_VOCAB = 50  # more than the tokenizer knows, as in many models
 SIZES = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24}
 COMMON = {"vocab_size": D_VOCAB, "bos_token_id": 0, "eos_token_id": 0}

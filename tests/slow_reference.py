@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
 HOOKS = {
     "resid_pre": "hook_resid_pre",
@@ -30,10 +30,12 @@ def at_pattern(corrupted: Tensor, clean: Tensor, head: int) -> None:
 
 
 @torch.inference_mode()
-def loop(model, pair: Pair, site: str, layer: int, items: Sequence, put: Put, answer: int, foil: int) -> Tensor:
+def loop(
+    model, prompt_pair: PromptPair, site: str, layer: int, items: Sequence, put: Put, answer: int, foil: int
+) -> Tensor:
     """Run one forward pass for each patch; return the logit differences, [item]."""
     name = f"blocks.{layer}.{HOOKS[site]}"
-    _, cache = model.run_with_cache(torch.tensor([pair.clean]), names_filter=name)
+    _, cache = model.run_with_cache(torch.tensor([prompt_pair.clean]), names_filter=name)
     found = []
     for item in items:
 
@@ -42,6 +44,6 @@ def loop(model, pair: Pair, site: str, layer: int, items: Sequence, put: Put, an
             put(activation, cache[name], item)
             return activation
 
-        logits = model.run_with_hooks(torch.tensor([pair.corrupted]), fwd_hooks=[(name, patch)])
+        logits = model.run_with_hooks(torch.tensor([prompt_pair.corrupted]), fwd_hooks=[(name, patch)])
         found.append(logits[0, -1, answer] - logits[0, -1, foil])
     return torch.stack(found)

@@ -13,7 +13,7 @@ from an_neuron.files.hdf5 import Dataset, Table
 from an_neuron.model.folder import Tokenizer
 
 if TYPE_CHECKING:  # a change of how one table is computed must not make all others again
-    from an_neuron.congruence.ranking import NeuronAlignment, TopNeurons, TopTokens
+    from an_neuron.congruence.ranking import NeuronCongruence, TopNeurons, TopTokens
     from an_neuron.patching.sweeps import Sweep
     from an_neuron.prompts.lens import LogitLens
     from an_neuron.prompts.predictions import Prediction
@@ -23,11 +23,11 @@ RECOVERY = "0 = patch did nothing, 1 = clean restored"
 Attributes = Mapping[str, Any]
 
 
-def prediction_names(n_pairs: int, n_further: int) -> list[str]:
+def prompt_names(n_prompt_pairs: int, n_further: int) -> list[str]:
     """Return the names of a study's prompts in the order in which they are predicted."""
-    numbers = [""] if n_pairs == 1 else [f" {number}" for number in range(n_pairs)]
-    pairs = [f"{kind}{number}" for number in numbers for kind in ("clean", "corrupted")]
-    return pairs + [f"further {number}" for number in range(n_further)]
+    numbers = [""] if n_prompt_pairs == 1 else [f" {number}" for number in range(n_prompt_pairs)]
+    prompt_pairs = [f"{kind}{number}" for number in numbers for kind in ("clean", "corrupted")]
+    return prompt_pairs + [f"further {number}" for number in range(n_further)]
 
 
 def write_predictions(
@@ -106,20 +106,20 @@ def write_lens(path: Path, lenses: Sequence["LogitLens"], attributes: Attributes
     =====================  ===========  =======  ====================================================
     point_label            point        text     0_pre, 0_mid, … final_post
     x                      point        float32  place on the layer axis, in layers
-    logit_difference       pair, point  float32  of the lens, without the unembedding bias
-    mean_logit_difference  point        float32  mean over the pairs
-    bias                   pair         float32  b_U(answer) - b_U(foil), what the lens leaves out
-    model_logit_difference pair         float32  the model's own
+    logit_difference       prompt pair, point  float32  of the lens, without the unembedding bias
+    mean_logit_difference  point        float32  mean over the prompt pairs
+    bias                   prompt pair         float32  b_U(answer) - b_U(foil), what the lens leaves out
+    model_logit_difference prompt pair         float32  the model's own
     =====================  ===========  =======  ====================================================
     """
     curves = torch.stack([lens.logit_difference for lens in lenses])
     datasets = {
         "point_label": Dataset(lenses[0].labels, ("point",), "", "TransformerLens' name of the point"),
         "x": Dataset(lenses[0].x, ("point",), "layers", "place on the layer axis"),
-        "logit_difference": Dataset(curves, ("pair", "point"), LOGITS, "without the unembedding bias"),
-        "mean_logit_difference": Dataset(curves.mean(0), ("point",), LOGITS, "mean over the pairs"),
-        "bias": Dataset([lens.bias for lens in lenses], ("pair",), LOGITS, "b_U(answer) - b_U(foil)"),
-        "model_logit_difference": Dataset([lens.model for lens in lenses], ("pair",), LOGITS, "the model's own"),
+        "logit_difference": Dataset(curves, ("prompt_pair", "point"), LOGITS, "without the unembedding bias"),
+        "mean_logit_difference": Dataset(curves.mean(0), ("point",), LOGITS, "mean over the prompt pairs"),
+        "bias": Dataset([lens.bias for lens in lenses], ("prompt_pair",), LOGITS, "b_U(answer) - b_U(foil)"),
+        "model_logit_difference": Dataset([lens.model for lens in lenses], ("prompt_pair",), LOGITS, "the model's own"),
     }
     hdf5.write(path, datasets, attributes)
 
@@ -130,36 +130,42 @@ def write_sweep(path: Path, sweep: "Sweep", dims: tuple[str, ...], attributes: A
     =================  ==========  =======  =======================================================
     dataset            dims        dtype    content
     =================  ==========  =======  =======================================================
-    recovery           …           float32  of the mean over pairs: 0 = nothing, 1 = clean restored
-    recovery_per_pair  pair, …     float32  of each pair; NaN where a shorter prompt has no position
-    logit_difference   pair, …     float32  logit(answer) - logit(foil) with the patch
-    clean, corrupted   pair        float32  logit differences without a patch
-    standard_error     …           float32  of the pairs' recovery; NaN for a single pair
-    nothing            pair        float32  control: logit difference of a row without a patch
-    everything         pair        float32  control: of a row whose whole residual stream is patched
+    recovery           …           float32  of the mean over prompt pairs: 0 = nothing, 1 = clean restored
+    recovery_per_prompt_pair  prompt pair, …     float32  of each prompt pair; NaN where a shorter prompt has no position
+    logit_difference   prompt pair, …     float32  logit(answer) - logit(foil) with the patch
+    clean, corrupted   prompt pair        float32  logit differences without a patch
+    standard_error     …           float32  of the prompt pairs' recovery; NaN for a single prompt pair
+    nothing            prompt pair        float32  control: logit difference of a row without a patch
+    everything         prompt pair        float32  control: of a row whose whole residual stream is patched
     =================  ==========  =======  =======================================================
 
     The axes … are (layer, pos) for a site, (layer, head) for heads and (d_mlp,) for the neurons of a layer; `more` adds
     datasets.
     """
-    per_pair = ("pair", *dims)
+    per_prompt_pair = ("prompt_pair", *dims)
     datasets = {
-        "recovery": Dataset(sweep.recovery, dims, RECOVERY, "recovery of the pairs' mean logit difference"),
-        "recovery_per_pair": Dataset(sweep.recovery_per_pair, per_pair, RECOVERY, "recovery of each pair"),
-        "logit_difference": Dataset(sweep.patched, per_pair, LOGITS, "logit(answer) - logit(foil) with the patch"),
-        "clean": Dataset(sweep.clean, ("pair",), LOGITS, "logit difference of the clean prompt"),
-        "corrupted": Dataset(sweep.corrupted, ("pair",), LOGITS, "logit difference of the corrupted prompt"),
-        "standard_error": Dataset(sweep.standard_error, dims, RECOVERY, "standard error of the pairs' recovery"),
-        "nothing": Dataset(sweep.nothing, ("pair",), LOGITS, "control: a row without a patch"),
-        "everything": Dataset(sweep.everything, ("pair",), LOGITS, "control: a row patched in all of its stream"),
+        "recovery": Dataset(sweep.recovery, dims, RECOVERY, "recovery of the prompt pairs' mean logit difference"),
+        "recovery_per_prompt_pair": Dataset(
+            sweep.recovery_per_prompt_pair, per_prompt_pair, RECOVERY, "recovery of each prompt pair"
+        ),
+        "logit_difference": Dataset(
+            sweep.patched, per_prompt_pair, LOGITS, "logit(answer) - logit(foil) with the patch"
+        ),
+        "clean": Dataset(sweep.clean, ("prompt_pair",), LOGITS, "logit difference of the clean prompt"),
+        "corrupted": Dataset(sweep.corrupted, ("prompt_pair",), LOGITS, "logit difference of the corrupted prompt"),
+        "standard_error": Dataset(sweep.standard_error, dims, RECOVERY, "standard error of the prompt pairs' recovery"),
+        "nothing": Dataset(sweep.nothing, ("prompt_pair",), LOGITS, "control: a row without a patch"),
+        "everything": Dataset(
+            sweep.everything, ("prompt_pair",), LOGITS, "control: a row patched in all of its stream"
+        ),
     }
     hdf5.write(path, {**datasets, **more}, attributes)
 
 
-def write_neuron_alignment(
-    path: Path, found: "NeuronAlignment", vocabulary: Sequence[str], attributes: Attributes
+def write_neuron_congruence(
+    path: Path, found: "NeuronCongruence", vocabulary: Sequence[str], attributes: Attributes
 ) -> None:
-    """Write alignment/neuron_….h5: W_out_dot_W_U, W_out_dot_W_E, W_in_dot_W_E and token, each [d_vocab]."""
+    """Write congruence/neuron_….h5: W_out_dot_W_U, W_out_dot_W_E, W_in_dot_W_E and token, each [d_vocab]."""
     described = {
         "W_out_dot_W_U": "the neuron's output weights dot each token's unembedding",
         "W_out_dot_W_E": "the neuron's output weights dot each token's embedding",
@@ -170,19 +176,19 @@ def write_neuron_alignment(
 
 
 def write_top_neurons(path: Path, found: "TopNeurons", vocabulary: Sequence[str], attributes: Attributes) -> None:
-    """Write alignment/top_neurons.h5: value, layer and neuron of each token's best neurons, [d_vocab, k], and token."""
+    """Write congruence/top_neurons.h5: value, layer and index of each token's best neurons, [d_vocab, k], and token."""
     dims = ("d_vocab", "k")
     datasets = {
         "value": Dataset(found.value, dims, "", "W_E of the token dot W_out of the neuron, best first"),
         "layer": Dataset(found.layer, dims, "", "the neuron's layer"),
-        "neuron": Dataset(found.neuron, dims, "", "the neuron's number in its layer"),
+        "index": Dataset(found.index, dims, "", "the neuron's number in its layer"),
         "token": _tokens(vocabulary),
     }
     hdf5.write(path, datasets, attributes)
 
 
 def write_top_tokens(path: Path, found: "TopTokens", attributes: Attributes) -> None:
-    """Write alignment/top_tokens.h5: value and token id of each neuron's best tokens, [layer, d_mlp, k]."""
+    """Write congruence/top_tokens.h5: value and token id of each neuron's best tokens, [layer, d_mlp, k]."""
     dims = ("layer", "d_mlp", "k")
     datasets = {
         "value": Dataset(found.value, dims, "", "W_E of the token dot W_out of the neuron, best first"),

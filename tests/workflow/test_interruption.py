@@ -45,8 +45,8 @@ VICTIMS = [
         "patching/neurons/layer_1.h5",
         "patching/neurons/map.h5",
         "patching/neurons/attribution.h5",
-        "alignment/top_neurons.h5",
-        "alignment/neuron_2_104.h5",
+        "congruence/top_neurons.h5",
+        "congruence/neuron_2_104.h5",
         "activations/shards/1-of-1.h5",
     )
 ]

@@ -18,11 +18,11 @@ PATCHING_FIGURES = {
     "plot_attribution": 1,
 }
 PAIR_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
-ONE_PAIR = {"describe_pair": 1, "list_pairs": 1, "list_contexts": 1, **PAIR_FIGURES}
+ONE_PAIR = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **PAIR_FIGURES}
 CORPUS = {"cache_activations": 1, "gather_activations": 1, **ONE_PAIR}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
-PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "logit_lens": 1, "plot_logit_lens": 1}
-ALIGNMENT = {"align_neuron": 1, "align_tokens": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
+PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
+ALIGNMENT = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
 ENDS = {"compare_published": 1, "record_provenance": 1}
 FIGURES = {
     "plot_logit_lens": 1,
@@ -32,7 +32,9 @@ FIGURES = {
     "plot_most_similar_neurons": 1,
     "plot_logit_activation": 1,
 }
-EVERYTHING = PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | ALIGNMENT | ENDS | {"check_study": 1, "select_pairs": 1}
+EVERYTHING = (
+    PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | ALIGNMENT | ENDS | {"check_study": 1, "select_associations": 1}
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ CHANGES = {
     "a figure's title": (replace("src/an_neuron/figures/notebook.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
     "a colour of all figures": (
         replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
-        FIGURES | PATCHING_FIGURES | PAIR_FIGURES | {"list_contexts": 1},
+        FIGURES | PATCHING_FIGURES | PAIR_FIGURES | {"list_examples": 1},
     ),
     "the corpus file": (
         append("resources/orchard/book.html", "<p>One more apple.</p>"),
@@ -137,7 +139,13 @@ CHANGES = {
     "the neuron, of the same layer": (
         setting(neuron={"layer": 2, "index": 5}),
         CORPUS
-        | {"select_pairs": 1, "align_neuron": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
+        | {
+            "select_associations": 1,
+            "measure_congruence": 1,
+            "plot_neuron_dot_vocab": 1,
+            "compare_published": 1,
+            "check_study": 1,
+        },
     ),
     "the list of layers": (
         setting(layers=[1, 2]),
@@ -149,7 +157,7 @@ CHANGES = {
         replace("src/an_neuron/patching/wavefront.py", "torch.nan", "float('nan')"),
         PATCHING | PATCHING_FIGURES | {"compare_published": 1},
     ),
-    "what only figures of pairs use": (
+    "what only figures of associations use": (
         replace("src/an_neuron/figures/corpus.py", "NORMAL_95 = 1.959964", "NORMAL_95 = 1.96"),
         PAIR_FIGURES,
     ),
@@ -168,7 +176,7 @@ CHANGES = {
         | PATCHING
         | PATCHING_FIGURES
         | CORPUS
-        | {"select_pairs": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
+        | {"select_associations": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
     ),
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from project import Project
 
-from an_neuron.corpus.recordings import read_pair
+from an_neuron.corpus.recordings import read_association
 
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
 
@@ -54,7 +54,7 @@ sys.addaudithook(watch)
 
 LAYERS = [f"results/orchard/patching/neurons/layer_{layer}.h5" for layer in (0, 1)]
 SHARDS = [f"results/orchard/activations/shards/{number}-of-2.h5" for number in (1, 2)]
-PAIRS = "results/orchard/activations/pairs.h5"
+PAIRS = "results/orchard/activations/associations.h5"
 SITE = "results/orchard/patching/resid_pre.h5"
 
 
@@ -195,15 +195,29 @@ def test_jobs_that_run_the_model_ask_for_a_gpu_where_gpus_are(study):
     for job, state, name in jobs_of(study.run()):
         assert state == "COMPLETED", name
         asked = re.findall(r"(?:Partition|TresPerJob)=(\S+)", ask("scontrol", "show", "job", job))
-        needs_none = name.startswith(("corpus", "describe_pair", "plot_logit_activation"))
+        needs_none = name.startswith(("corpus", "describe_association", "plot_logit_activation"))
         assert asked == (["main"] if needs_none else ["gpu", "gres:gpu:a100:1"]), name
 
 
 def test_short_jobs_are_sent_together_or_not_at_all(study):
     names = [name.split("_wildcards")[0] for _, _, name in jobs_of(study.run())]
     assert set(names) == {
-        *("align_neuron", "align_tokens", "attribute_neurons", "cache_activations", "map_neurons", "predict_prompts"),
-        *("logit_lens", "patch_heads", "patch_neurons", "patch_sites", "describe_pair", "record_provenance"),
+        *(
+            "measure_congruence",
+            "rank_congruence",
+            "attribute_neurons",
+            "cache_activations",
+            "map_neurons",
+            "predict_prompts",
+        ),
+        *(
+            "read_logit_lens",
+            "patch_heads",
+            "patch_neurons",
+            "patch_sites",
+            "describe_association",
+            "record_provenance",
+        ),
         *("plot_logit_activation", "corpus_extract_text_tokenize_corpus"),
     }
     assert names.count("corpus_extract_text_tokenize_corpus") == 1
@@ -225,8 +239,8 @@ def test_slurm_gives_the_bytes_of_a_local_build(study, built, tmp_path):
     expected = {path: content for path, content in expected.items() if made_of(path, study)}
     assert set(found) == set(expected)
     assert [path for path, content in found.items() if content != expected[path]] == []
-    name = "token_an_layer_2_neuron_104"
-    one, other = (read_pair(project.folder / PAIRS, name) for project in (study, built))
+    name = "token_an_neuron_2.104"
+    one, other = (read_association(project.folder / PAIRS, name) for project in (study, built))
     assert all((one[key] == other[key]).all() for key in one.datasets)
 
 

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 from project import ROOT, Project
 
-from an_neuron.corpus.recordings import read_pair
+from an_neuron.corpus.recordings import read_association
 from an_neuron.files import hdf5
 
 pytestmark = pytest.mark.workflow
@@ -39,38 +39,40 @@ def png_size(path):
 
 def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats(results):
     neuron = json.loads((results / "neuron.json").read_text())
-    pairs = [pair["name"] for pair in json.loads((results / "pairs.json").read_text())]
-    assert pairs[0] == f"token_an_layer_{neuron['layer']}_neuron_{neuron['index']}"
-    assert len(pairs) == 4  # the three best-aligned ones besides
+    associations = [association["name"] for association in json.loads((results / "associations.json").read_text())]
+    assert associations[0] == f"token_an_neuron_{neuron['layer']}.{neuron['index']}"
+    assert len(associations) == 4  # the three best-aligned ones besides
     names = {
         "logit_lens_fig",
         "patched_resid_fig",
         "patched_attn_fig",
         "patched_mlp_fig",
         "patched_neuron_fig",
-        f"{pairs[0]}_logit_activation_fig",
-        f"{pairs[0]}_neuron_dot_vocab_fig",
+        f"{associations[0]}_logit_activation_fig",
+        f"{associations[0]}_neuron_dot_vocab_fig",
         "most_similar_neurons_fig",
     }
     names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
     names |= {
-        f"{pair}_{kind}_fig" for pair in pairs for kind in ("logit_activation", "top_prediction", "precision_recall")
+        f"{association}_{kind}_fig"
+        for association in associations
+        for kind in ("logit_activation", "top_prediction", "precision_recall")
     }
     for suffix in ("png", "svg", "html"):
         assert {path.stem for path in (results / "figures" / suffix).glob(f"*.{suffix}")} == names
     assert {png_size(path) for path in (results / "figures" / "png").iterdir()} == {PNG_SIZE}
 
 
-def test_each_pair_has_a_row_and_its_contexts(results):
-    pairs = json.loads((results / "pairs.json").read_text())
-    with (results / "pairs.csv").open(encoding="utf-8") as file:
+def test_each_pair_has_a_row_and_its_examples(results):
+    associations = json.loads((results / "associations.json").read_text())
+    with (results / "associations.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["source"] for row in rows] == ["studied", "aligned", "aligned", "aligned"]
-    assert [(int(row["layer"]), int(row["neuron"])) for row in rows] == [(p["layer"], p["index"]) for p in pairs]
-    for pair in pairs:
-        with (results / "contexts" / f"{pair['name']}.csv").open(encoding="utf-8") as file:
+    assert [row["source"] for row in rows] == ["studied", "exclusive", "exclusive", "exclusive"]
+    assert [(int(row["layer"]), int(row["index"])) for row in rows] == [(p["layer"], p["index"]) for p in associations]
+    for association in associations:
+        with (results / "examples" / f"{association['name']}.csv").open(encoding="utf-8") as file:
             assert len(list(csv.DictReader(file))) == 20
-        assert "mark" in (results / "contexts" / f"{pair['name']}.html").read_text(encoding="utf-8")
+        assert "mark" in (results / "examples" / f"{association['name']}.html").read_text(encoding="utf-8")
 
 
 def test_the_log_of_the_corpus_pass_tells_its_speed(results):
@@ -163,7 +165,7 @@ def test_published_study_is_planned_whole(project):
     assert (
         sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 16
     )  # those of all layers come later
-    assert jobs["plot_logit_activation"] == jobs["describe_pair"] == 2
+    assert jobs["plot_logit_activation"] == jobs["describe_association"] == 2
 
 
 def test_mistakes_are_said_before_anything_runs(project):
@@ -255,7 +257,7 @@ def test_studies_share_a_download_and_neither_needs_the_others_results(project, 
 
 
 def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
-    """A fixed neuron and a listed one, a summary of three shards, html figures only, two prompt pairs."""
+    """A fixed neuron and a listed one, a summary of three shards, html figures only, two prompt associations."""
     shutil.copyfile(ROOT / "resources" / "orchard" / "book.html", project.folder / "mine.html")
     project.config = {
         "formats": ["html"],
@@ -270,7 +272,7 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
                 "answer": " an",
                 "foil": " a",
                 "neuron": {"layer": 1, "index": 5},
-                "pairs": [{"token": " the", "layer": 2, "index": 104}],
+                "associations": [{"token": " the", "layer": 2, "index": 104}],
                 "layers": [1],
                 "corpus": {"file": "mine.html", "n_ctx": 64, "keep": "summary", "precision": "high"},
             }
@@ -280,14 +282,16 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     results = project.folder / "results" / "mine"
     sweep = hdf5.read(results / "patching" / "resid_pre.h5")
-    assert sweep["recovery_per_pair"].shape == (2, 3, 20)
-    assert (sweep["recovery_per_pair"][1][:, :11] != sweep["recovery_per_pair"][1][:, :11]).all()  # NaN: no such place
+    assert sweep["recovery_per_prompt_pair"].shape == (2, 3, 20)
+    assert (
+        sweep["recovery_per_prompt_pair"][1][:, :11] != sweep["recovery_per_prompt_pair"][1][:, :11]
+    ).all()  # NaN: no such place
     assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
-    for pair in ("token_an_layer_1_neuron_5", "token_the_layer_2_neuron_104"):
-        assert (results / "figures" / "html" / f"{pair}_logit_activation_fig.html").is_file()
+    for association in ("token_an_neuron_1.5", "token_the_neuron_2.104"):
+        assert (results / "figures" / "html" / f"{association}_logit_activation_fig.html").is_file()
     # Neuron 5 of layer 1 is never active.
-    assert hdf5.read(results / "activations" / "token_an_layer_1_neuron_5.h5")["density"].tolist() == [[0]]
-    assert hdf5.read(results / "activations" / "token_the_layer_2_neuron_104.h5")["density"].sum() > 100
+    assert hdf5.read(results / "activations" / "token_an_neuron_1.5.h5")["density"].tolist() == [[0]]
+    assert hdf5.read(results / "activations" / "token_the_neuron_2.104.h5")["density"].sum() > 100
     assert {path.name for path in (results / "activations" / "shards").iterdir()} == {
         f"{number}-of-3.h5" for number in (1, 2, 3)
     }
@@ -299,12 +303,12 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
 def known(project):
     """A project whose neuron is known and whose corpus is tokenized, but not yet read."""
     project.config["studies"]["orchard"] |= {"neuron": {"layer": 2, "index": 104}, "top": 0}
-    ran = project.snakemake("results/orchard/corpus/tokens.h5", "results/orchard/pairs.json")
+    ran = project.snakemake("results/orchard/corpus/tokens.h5", "results/orchard/associations.json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return project
 
 
-GATHERED = "results/orchard/activations/pairs.h5"
+GATHERED = "results/orchard/activations/associations.h5"
 
 
 def test_shards_give_the_unsharded_pass_and_a_lost_one_runs_alone(known, results):
@@ -312,9 +316,10 @@ def test_shards_give_the_unsharded_pass_and_a_lost_one_runs_alone(known, results
     shards = [f"results/orchard/activations/shards/{number}-of-3.h5" for number in (1, 2, 3)]
     ran = known.snakemake(GATHERED, *shards)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    name = "token_an_layer_2_neuron_104"
+    name = "token_an_neuron_2.104"
     one, other = (
-        read_pair(path / "activations" / "pairs.h5", name) for path in (results, known.folder / "results/orchard")
+        read_association(path / "activations" / "associations.h5", name)
+        for path in (results, known.folder / "results/orchard")
     )
     assert all((one[key] == other[key]).all() for key in one.datasets)
     (known.folder / shards[1]).unlink()

@@ -12,7 +12,7 @@ from an_neuron.study.checks import check_config
 from an_neuron.errors import UserError
 from an_neuron.jobs.modules import modules_behind, put_on_python_path
 from an_neuron.model.folder import read_shape, weight_files
-from an_neuron.corpus.associations import pair_names
+from an_neuron.corpus.associations import association_names
 
 put_on_python_path()
 
@@ -179,8 +179,8 @@ def operations(wildcards, name):
     if name == "cache_activations":
         tokens = corpus_tokens(wildcards)
         return needs.corpus_operations(model, study["corpus"], tokens, config["shards"])
-    if name == "align_tokens":
-        return needs.alignment_operations(model)
+    if name == "rank_congruence":
+        return needs.congruence_operations(model)
     if name in ("patch_sites", "patch_heads", "patch_neurons"):
         layer = int(wildcards.get("layer", 0))
         return needs.sweep_operations(name, model, study["prompts"], layer)
@@ -217,7 +217,7 @@ def text_minutes(wildcards, attempt):
 
 
 def table_mb(beside):
-    """Return the memory of a job that looks at a pair's values of a whole corpus, if they are kept."""
+    """Return the memory of a job that looks at an association's values of a whole corpus, if they are kept."""
     return lambda wildcards, attempt: attempt * needs.table_mb(
         beside, table_tokens(wildcards)
     )
@@ -242,55 +242,59 @@ def neuron_of(wildcards):
     return neuron["layer"], neuron["index"]
 
 
-def studied_pair(wildcards):
+def studied_association(wildcards):
     """Return the name, in files, of the answer and the studied neuron."""
-    return pair_names([(study_of(wildcards)["answer"], *neuron_of(wildcards))])[0]
+    return association_names([(study_of(wildcards)["answer"], *neuron_of(wildcards))])[
+        0
+    ]
 
 
 def of_neuron(pattern):
-    """Return an input function that fills in a study's pair, layer and index."""
+    """Return an input function that fills in a study's association, layer and index."""
 
     def fill(wildcards):
         layer, index = neuron_of(wildcards)
-        pair = studied_pair(wildcards)
+        association = studied_association(wildcards)
         return pattern.format(
-            study=wildcards.study, pair=pair, layer=layer, index=index
+            study=wildcards.study, association=association, layer=layer, index=index
         )
 
     return fill
 
 
-def what_pairs_need(wildcards):
-    """Return the files from which a study's pairs are chosen."""
+def what_associations_need(wildcards):
+    """Return the files from which a study's associations are chosen."""
     study, folder = study_of(wildcards), f"results/{wildcards.study}"
     files = {}
     if study["neuron"] == "auto":
         files["neuron"] = f"{folder}/neuron.json"
     if study["top"]:
-        files["top_neurons"] = f"{folder}/alignment/top_neurons.h5"
-        files["top_tokens"] = f"{folder}/alignment/top_tokens.h5"
+        files["top_neurons"] = f"{folder}/congruence/top_neurons.h5"
+        files["top_tokens"] = f"{folder}/congruence/top_tokens.h5"
     return files
 
 
-def pairs_of(wildcards):
-    """Return the names of a study's pairs; those that the model decides are chosen first."""
+def associations_of(wildcards):
+    """Return the names of a study's associations; those that the model decides are chosen first."""
     study = study_of(wildcards)
     if study["neuron"] == "auto" or study["top"]:
-        chosen = checkpoints.select_pairs.get(study=wildcards.study).output[0]
-        return [pair["name"] for pair in json.loads(Path(chosen).read_text())]
+        chosen = checkpoints.select_associations.get(study=wildcards.study).output[0]
+        return [
+            association["name"] for association in json.loads(Path(chosen).read_text())
+        ]
     studied = {"token": study["answer"], **study["neuron"]}
-    pairs = [
-        (pair["token"], pair["layer"], pair["index"])
-        for pair in [studied, *study["pairs"]]
+    associations = [
+        (association["token"], association["layer"], association["index"])
+        for association in [studied, *study["associations"]]
     ]
-    return pair_names(dict.fromkeys(pairs))
+    return association_names(dict.fromkeys(associations))
 
 
-def pair_tables(wildcards):
+def association_tables(wildcards):
     return expand(
-        "results/{study}/activations/{pair}.h5",
+        "results/{study}/activations/{association}.h5",
         study=wildcards.study,
-        pair=pairs_of(wildcards),
+        association=associations_of(wildcards),
     )
 
 
@@ -302,12 +306,12 @@ def corpus_pass(wildcards):
 
 
 def activation_figure_input(wildcards):
-    """Return the table of a pair's points: all of them, or what a summary kept."""
+    """Return the table of an association's points: all of them, or what a summary kept."""
     folder = f"results/{wildcards.study}/activations"
     if study_of(wildcards)["corpus"]["keep"] == "summary":
-        return {"summary": f"{folder}/{wildcards.pair}.h5"}
+        return {"summary": f"{folder}/{wildcards.association}.h5"}
     shards = [shard.format(study=wildcards.study) for shard in SHARDS]
-    return {"gathered": f"{folder}/pairs.h5", "shards": shards}
+    return {"gathered": f"{folder}/associations.h5", "shards": shards}
 
 
 FIGURES = [
@@ -319,12 +323,12 @@ FIGURES = [
 WHOLE_MODEL_FIGURES = ["neuron_map_fig", "attribution_fig"]
 NEURON_FIGURES = [
     "patched_neuron_fig",
-    "{pair}_neuron_dot_vocab_fig",
+    "{association}_neuron_dot_vocab_fig",
 ]
-PAIR_FIGURES = [
-    "{pair}_logit_activation_fig",
-    "{pair}_top_prediction_fig",
-    "{pair}_precision_recall_fig",
+ASSOCIATION_FIGURES = [
+    "{association}_logit_activation_fig",
+    "{association}_top_prediction_fig",
+    "{association}_precision_recall_fig",
 ]
 
 
@@ -356,13 +360,15 @@ def neuron_targets(study):
     return [of_neuron(pattern)(wildcards) for pattern in patterns]
 
 
-def pair_targets(study):
-    """Return what a study builds of each of its pairs, once they are known: figures, contexts, a row each."""
+def association_targets(study):
+    """Return what a study builds of each of its associations, once they are known: figures, contexts, a row each."""
     wildcards = SimpleNamespace(study=study)
-    patterns = figure_files(PAIR_FIGURES) + ["results/{study}/contexts/{pair}.html"]
-    files = expand(patterns, study=study, pair=pairs_of(wildcards))
+    patterns = figure_files(ASSOCIATION_FIGURES) + [
+        "results/{study}/examples/{association}.html"
+    ]
+    files = expand(patterns, study=study, association=associations_of(wildcards))
     shards = [shard.format(study=study) for shard in SHARDS]  # a lost one is made again
-    return [*files, *shards, f"results/{study}/pairs.csv"]
+    return [*files, *shards, f"results/{study}/associations.csv"]
 
 
 def whole_model_targets(study):

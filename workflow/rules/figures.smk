@@ -64,14 +64,14 @@ rule plot_logit_activation:
         library=behind("plot_logit_activation"),
     output:
         figure_outputs(
-            "{pair}_logit_activation_fig",
+            "{association}_logit_activation_fig",
             "logit_activation",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_logit_activation/{pair}.log",
+        "results/{study}/logs/plot_logit_activation/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_logit_activation/{pair}.tsv"
+        "results/{study}/benchmarks/plot_logit_activation/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -83,18 +83,18 @@ rule plot_logit_activation:
 
 rule plot_top_prediction:
     input:
-        "results/{study}/activations/{pair}.h5",
+        "results/{study}/activations/{association}.h5",
         library=behind("plot_top_prediction"),
     output:
         figure_outputs(
-            "{pair}_top_prediction_fig",
+            "{association}_top_prediction_fig",
             "top_prediction",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_top_prediction/{pair}.log",
+        "results/{study}/logs/plot_top_prediction/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_top_prediction/{pair}.tsv"
+        "results/{study}/benchmarks/plot_top_prediction/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -106,18 +106,18 @@ rule plot_top_prediction:
 
 rule plot_precision_recall:
     input:
-        "results/{study}/activations/{pair}.h5",
+        "results/{study}/activations/{association}.h5",
         library=behind("plot_precision_recall"),
     output:
         figure_outputs(
-            "{pair}_precision_recall_fig",
+            "{association}_precision_recall_fig",
             "precision_recall",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_precision_recall/{pair}.log",
+        "results/{study}/logs/plot_precision_recall/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_precision_recall/{pair}.tsv"
+        "results/{study}/benchmarks/plot_precision_recall/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -129,18 +129,18 @@ rule plot_precision_recall:
 
 rule plot_neuron_dot_vocab:
     input:
-        of_neuron("results/{study}/alignment/neuron_{layer}_{index}.h5"),
+        of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
         library=behind("plot_neuron_dot_vocab"),
     output:
         figure_outputs(
-            "{pair}_neuron_dot_vocab_fig",
+            "{association}_neuron_dot_vocab_fig",
             "neuron_dot_vocab",
             "Finding 2: the neuron over a book",
         ),
     log:
-        "results/{study}/logs/plot_neuron_dot_vocab/{pair}.log",
+        "results/{study}/logs/plot_neuron_dot_vocab/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/plot_neuron_dot_vocab/{pair}.tsv"
+        "results/{study}/benchmarks/plot_neuron_dot_vocab/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -152,7 +152,7 @@ rule plot_neuron_dot_vocab:
 
 rule plot_most_similar_neurons:
     input:
-        "results/{study}/alignment/top_neurons.h5",
+        "results/{study}/congruence/top_neurons.h5",
         library=behind("plot_most_similar_neurons"),
     output:
         figure_outputs(

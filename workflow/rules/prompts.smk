@@ -78,17 +78,17 @@ rule predict_prompts:
         "../scripts/predict_prompts.py"
 
 
-rule logit_lens:
+rule read_logit_lens:
     input:
         prompts="results/{study}/prompts/tokens.h5",
         model=model_files,
-        library=behind("logit_lens"),
+        library=behind("read_logit_lens"),
     output:
         "results/{study}/logit_lens.h5",
     log:
-        "results/{study}/logs/logit_lens.log",
+        "results/{study}/logs/read_logit_lens.log",
     benchmark:
-        "results/{study}/benchmarks/logit_lens.tsv"
+        "results/{study}/benchmarks/read_logit_lens.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     threads: model_threads
@@ -96,10 +96,10 @@ rule logit_lens:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("logit_lens"),
+        runtime=model_minutes("read_logit_lens"),
     params:
         folder=model_folder,
         processing=processing,
         attributes=attributes,
     script:
-        "../scripts/logit_lens.py"
+        "../scripts/read_logit_lens.py"

@@ -7,7 +7,7 @@ rule record_provenance:
     input:
         figures=lambda wildcards: targets(wildcards.study),
         neuron=lambda wildcards: neuron_targets(wildcards.study),
-        pairs=lambda wildcards: pair_targets(wildcards.study),
+        associations=lambda wildcards: association_targets(wildcards.study),
         layers=lambda wildcards: whole_model_targets(wildcards.study),
         origin=sources,
         library=behind("record_provenance"),

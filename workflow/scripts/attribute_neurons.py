@@ -14,5 +14,5 @@ if __name__ == "__main__":
         prompts, _ = read_prompts(snakemake.input.prompts)
         sweeps = gather(snakemake.input.sweeps)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
-        approximate = attribute_neurons(model, prompts.pairs, prompts.answer, prompts.foil, sweeps.layers)
+        approximate = attribute_neurons(model, prompts.prompt_pairs, prompts.answer, prompts.foil, sweeps.layers)
         write_attribution(snakemake.output[0], sweeps, approximate, snakemake.params.attributes)

@@ -1,8 +1,8 @@
-"""Record every pair's activation and margin, and the top prediction, at each token of a part of the corpus."""
+"""Record every association's activation and margin, and the top prediction, at each token of a part of the corpus."""
 
 from pathlib import Path
 
-from an_neuron.corpus.associations import read_pairs
+from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.batches import shard_rows
 from an_neuron.corpus.reader import Reader, record
 from an_neuron.corpus.recordings import write_shard
@@ -16,10 +16,10 @@ if __name__ == "__main__":
         options, rows = snakemake.params.options, corpus["token_id"]
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         bounds = shard_rows(*rows.shape, shard - 1, n_shards)
-        pairs = read_pairs(snakemake.input.pairs)
+        associations = read_associations(snakemake.input.associations)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
-        reader = Reader(model, pairs, options["readout"], options["precision"])
+        reader = Reader(model, associations, options["readout"], options["precision"])
         attributes = {**snakemake.params.attributes, **options}
         recorded = record(reader, rows, *bounds)
         kept = options["keep"], options["dtype"]
-        write_shard(snakemake.output[0], recorded, rows, bounds, pairs, reader.d_vocab, *kept, attributes)
+        write_shard(snakemake.output[0], recorded, rows, bounds, associations, reader.d_vocab, *kept, attributes)

@@ -14,6 +14,6 @@ if __name__ == "__main__":
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         site, metric = snakemake.wildcards.head_site, LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_heads(model, prompts.pairs, metric, [site])[site]
+        sweep = patch_heads(model, prompts.prompt_pairs, metric, [site])[site]
         attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}
         write_sweep(snakemake.output[0], sweep, ("layer", "head"), attributes)

@@ -15,6 +15,6 @@ if __name__ == "__main__":
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         metric = LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_neurons(model, prompts.pairs, metric, [layer]).of_layer(0)
+        sweep = patch_neurons(model, prompts.prompt_pairs, metric, [layer]).of_layer(0)
         attributes = {**snakemake.params.attributes, **token_attributes(table), "layer": layer}
         write_sweep(snakemake.output[0], sweep, ("d_mlp",), attributes)

@@ -15,9 +15,9 @@ if __name__ == "__main__":
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         site, metric = snakemake.wildcards.site, LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_sites(model, prompts.pairs, metric, [site])[site]
+        sweep = patch_sites(model, prompts.prompt_pairs, metric, [site])[site]
         tokens = {
-            f"{kind}_token": Dataset(table[f"{kind}_token"], ("pair", "pos"), "", f"tokens of {kind} prompts")
+            f"{kind}_token": Dataset(table[f"{kind}_token"], ("prompt_pair", "pos"), "", f"tokens of {kind} prompts")
             for kind in ("clean", "corrupted")
         }
         attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from an_neuron.corpus.recordings import read_pair
+from an_neuron.corpus.recordings import read_association
 from an_neuron.figures.corpus import density_fig
 from an_neuron.figures.export import save_figure
 from an_neuron.figures.notebook import logit_activation_fig
@@ -15,6 +15,6 @@ if __name__ == "__main__":
         if summary := snakemake.input.get("summary"):
             figure = partial(density_fig, read(summary))
         else:
-            pair = read_pair(Path(snakemake.input.gathered), snakemake.wildcards.pair)
-            figure = partial(logit_activation_fig, pair)
+            association = read_association(Path(snakemake.input.gathered), snakemake.wildcards.association)
+            figure = partial(logit_activation_fig, association)
         save_figure(figure, snakemake.output)

@@ -9,7 +9,7 @@ from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.prompts.pairs import read_prompts, token_attributes
 from an_neuron.prompts.predictions import predict
-from an_neuron.tables import prediction_names, predictions_frame, write_predictions
+from an_neuron.tables import predictions_frame, prompt_names, write_predictions
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
@@ -20,7 +20,7 @@ if __name__ == "__main__":
         ids = prompts.all()
         top_k = snakemake.params.study["top_k"]
         predictions = [predict(model, prompt, prompts.answer, prompts.foil, top_k) for prompt in ids]
-        names = prediction_names(len(prompts.pairs), len(prompts.further))
+        names = prompt_names(len(prompts.prompt_pairs), len(prompts.further))
         attributes = {**snakemake.params.attributes, **token_attributes(table)}
         write_predictions(snakemake.output.h5, predictions, ids, names, Tokenizer(folder), attributes)
         predictions_frame(hdf5.read(snakemake.output.h5)).to_csv(snakemake.output.csv, index=False)

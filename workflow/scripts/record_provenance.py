@@ -8,7 +8,7 @@ from an_neuron.study.provenance import provenance, write_html, write_json
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         given, params = snakemake.input, snakemake.params
-        built = [*given.figures, *given.neuron, *given.pairs, *given.layers]
+        built = [*given.figures, *given.neuron, *given.associations, *given.layers]
         config = {"study": params.study, **params.shared}
         here, study = Path(__file__).parent, snakemake.wildcards.study
         record = provenance(config, study, here, given.origin, built, Path(params.benchmarks))

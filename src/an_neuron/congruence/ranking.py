@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
-class NeuronAlignment:
+class NeuronCongruence:
     """Dot products of one neuron's weights with every token's directions, each [d_vocab]."""
 
     W_out_dot_W_U: Tensor
@@ -23,7 +23,7 @@ class TopNeurons:
 
     value: Tensor
     layer: Tensor
-    neuron: Tensor
+    index: Tensor
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TopTokens:
 
 
 @torch.inference_mode()
-def align_neuron(model: TransformerBridge, layer: int, index: int) -> NeuronAlignment:
+def neuron_congruence(model: TransformerBridge, layer: int, index: int) -> NeuronCongruence:
     """Return the alignment of a neuron with every token.
 
     Parameters
@@ -47,7 +47,7 @@ def align_neuron(model: TransformerBridge, layer: int, index: int) -> NeuronAlig
     """
     mlp = model.blocks[layer].mlp
     w_out, w_in = mlp.W_out[index], mlp.W_in[:, index]  # each [d_model]
-    return NeuronAlignment(
+    return NeuronCongruence(
         W_out_dot_W_U=(w_out @ model.W_U).float().cpu(),
         W_out_dot_W_E=(model.W_E @ w_out).float().cpu(),
         W_in_dot_W_E=(model.W_E @ w_in).float().cpu(),
@@ -55,7 +55,7 @@ def align_neuron(model: TransformerBridge, layer: int, index: int) -> NeuronAlig
 
 
 @torch.inference_mode()
-def align_tokens(model: TransformerBridge, k: int = 2, chunk: int = 1024) -> tuple[TopNeurons, TopTokens]:
+def rank_congruence(model: TransformerBridge, k: int = 2, chunk: int = 1024) -> tuple[TopNeurons, TopTokens]:
     """Return the largest dot products of the tokens' W_E with the neurons' W_out: every token's k, every neuron's k.
 
     Streams over layers and chunks of tokens, so that never more than [chunk, d_mlp] products exist. Of equal products

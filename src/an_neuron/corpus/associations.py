@@ -1,4 +1,4 @@
-"""Pairs of a token and a neuron: the best-aligned ones of a model, their names in files, and the list of a study's."""
+"""Associations: the best-aligned ones of a model, their names in files, and the list of a study's."""
 
 import itertools
 import json
@@ -17,11 +17,11 @@ from an_neuron.model.folder import Tokenizer
 from an_neuron.prompts.pairs import single_token
 
 LONGEST_SLUG = 40  # characters, of up to 4 bytes each; a file's name may have 255 bytes
-SOURCES = ("studied", "listed", "aligned")
+SOURCES = ("studied", "listed", "exclusive")
 
 
 @dataclass(frozen=True)
-class TokenNeuron:
+class Association:
     """A token and a neuron, and why they are looked at: studied, listed in the configuration, or well aligned."""
 
     token: str
@@ -31,89 +31,95 @@ class TokenNeuron:
     source: str
 
 
-def best_aligned(top_neurons: Table, top_tokens: Table, number: int) -> list[TokenNeuron]:
-    """Return the pairs whose token is the neuron's best and whose neuron the token's, those that stand out first.
+def mutually_exclusive(top_neurons: Table, top_tokens: Table, number: int) -> list[Association]:
+    """Return the associations whose token is the neuron's best and whose neuron the token's, those that stand out first.
 
-    How far a pair stands out is the product of two gaps: from the token's best neuron to its second, and from the
-    neuron's best token to its second. Where a gap is 0, or there is no second, nothing does, and no pair is returned.
+    How far an association stands out is the product of two gaps: from the token's best neuron to its second, and from the
+    neuron's best token to its second. Where a gap is 0, or there is no second, nothing does, and no association is returned.
     Of equal products that of the lower token id comes first.
 
     Parameters
     ----------
     top_neurons, top_tokens
-        alignment/top_neurons.h5 and alignment/top_tokens.h5, with at least two of each.
+        congruence/top_neurons.h5 and congruence/top_tokens.h5, with at least two of each.
     number
-        How many pairs to return; there are fewer where the model has not as many.
+        How many associations to return; there are fewer where the model has not as many.
     """
-    layer, index = top_neurons["layer"][:, 0], top_neurons["neuron"][:, 0]  # [d_vocab]
+    layer, index = top_neurons["layer"][:, 0], top_neurons["index"][:, 0]  # [d_vocab]
     mutual = top_tokens["token"][layer, index, 0] == np.arange(len(layer))
     product = _gap(top_neurons["value"]) * _gap(top_tokens["value"])[layer, index]
     found = np.flatnonzero(mutual & (product > 0))
     best = found[np.argsort(-product[found], kind="stable")][:number]
     return [
-        TokenNeuron(str(top_neurons["token"][token]), int(token), int(layer[token]), int(index[token]), "aligned")
+        Association(str(top_neurons["token"][token]), int(token), int(layer[token]), int(index[token]), "exclusive")
         for token in best
     ]
 
 
-def named_pairs(
+def named_associations(
     tokenizer: Tokenizer, answer: str, neuron: Mapping[str, int], listed: Iterable[Mapping[str, Any]]
-) -> list[TokenNeuron]:
-    """Return the studied pair, and those that a configuration lists, each with token, layer and index.
+) -> list[Association]:
+    """Return the studied association, and those that a configuration lists, each with token, layer and index.
 
     Raises
     ------
     UserError
         If a text is not a single token.
     """
-    first = TokenNeuron(answer, single_token(tokenizer, answer), neuron["layer"], neuron["index"], "studied")
+    first = Association(answer, single_token(tokenizer, answer), neuron["layer"], neuron["index"], "studied")
     others = [
-        TokenNeuron(pair["token"], single_token(tokenizer, pair["token"]), pair["layer"], pair["index"], "listed")
-        for pair in listed
+        Association(
+            association["token"],
+            single_token(tokenizer, association["token"]),
+            association["layer"],
+            association["index"],
+            "listed",
+        )
+        for association in listed
     ]
     return [first, *others]
 
 
-def studied_tokens(pairs: Iterable[TokenNeuron]) -> list[int]:
-    """Return the different token ids of some pairs, in their order."""
-    return list(dict.fromkeys(pair.token_id for pair in pairs))
+def studied_tokens(associations: Iterable[Association]) -> list[int]:
+    """Return the different token ids of some associations, in their order."""
+    return list(dict.fromkeys(association.token_id for association in associations))
 
 
-def unique(pairs: Iterable[TokenNeuron]) -> list[TokenNeuron]:
-    """Return the first of the pairs of each token id and neuron, in their order."""
-    kept: dict[tuple[int, int, int], TokenNeuron] = {}
-    for pair in pairs:
-        kept.setdefault((pair.token_id, pair.layer, pair.index), pair)
+def unique(associations: Iterable[Association]) -> list[Association]:
+    """Return the first of the associations of each token id and neuron, in their order."""
+    kept: dict[tuple[int, int, int], Association] = {}
+    for association in associations:
+        kept.setdefault((association.token_id, association.layer, association.index), association)
     return list(kept.values())
 
 
-def pair_names(pairs: Iterable[tuple[str, int, int]]) -> list[str]:
-    """Return the name in files of each (token, layer, index): token_{slug}_layer_{layer}_neuron_{index}.
+def association_names(associations: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Return the name in files of each (token, layer, index): token_{slug}_neuron_{layer}.{index}.
 
     The slug is the stripped token with underscores for what is no letter, digit or underscore; of a token that has
     none, it is an x and the token's bytes in hexadecimal. A name that was given before, as to " an" after "an", gets a
-    number: token_an_2_layer_…. Upper and lower case count as the same, as they do in some file systems.
+    number: token_an_2_neuron_…. Upper and lower case count as the same, as they do in some file systems.
     """
     names: list[str] = []
     given: set[str] = set()
-    for token, layer, index in pairs:
+    for token, layer, index in associations:
         name = next(name for name in _candidates(_slug(token), layer, index) if name.casefold() not in given)
         given.add(name.casefold())
         names.append(name)
     return names
 
 
-def write_pairs(path: str | Path, pairs: Iterable[TokenNeuron]) -> None:
-    """Write pairs.json: a list of pairs with the fields of TokenNeuron, and their name in files."""
-    pairs = list(pairs)
-    names = pair_names((pair.token, pair.layer, pair.index) for pair in pairs)
-    listed = [{**asdict(pair), "name": name} for pair, name in zip(pairs, names, strict=True)]
+def write_associations(path: str | Path, associations: Iterable[Association]) -> None:
+    """Write associations.json: a list of associations with the fields of Association, and their name in files."""
+    associations = list(associations)
+    names = association_names((association.token, association.layer, association.index) for association in associations)
+    listed = [{**asdict(association), "name": name} for association, name in zip(associations, names, strict=True)]
     with hdf5.replacing(path) as temporary:
         temporary.write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def read_pairs(path: str | Path) -> list[TokenNeuron]:
-    """Read what `write_pairs` wrote; names are not read, since `pair_names` gives them.
+def read_associations(path: str | Path) -> list[Association]:
+    """Read what `write_associations` wrote; names are not read, since `association_names` gives them.
 
     Raises
     ------
@@ -126,9 +132,9 @@ def read_pairs(path: str | Path) -> list[TokenNeuron]:
         raise UserError(f"{path} cannot be read ({error}); delete it and run snakemake again.") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again.") from error
-    if not isinstance(listed, list) or not all(map(_is_pair, listed)):
+    if not isinstance(listed, list) or not all(map(_is_association, listed)):
         raise UserError(f"{path} holds no list of tokens and neurons; delete it and run snakemake again.")
-    return [TokenNeuron(**{field.name: entry[field.name] for field in fields(TokenNeuron)}) for entry in listed]
+    return [Association(**{field.name: entry[field.name] for field in fields(Association)}) for entry in listed]
 
 
 def _gap(values: np.ndarray) -> np.ndarray:
@@ -145,13 +151,13 @@ def _slug(token: str) -> str:
 
 
 def _candidates(slug: str, layer: int, index: int) -> Iterable[str]:
-    """Yield the names that a pair may have, the plain one first."""
+    """Yield the names that an association may have, the plain one first."""
     for number in itertools.count(1):
         numbered = slug if number == 1 else f"{slug}_{number}"
-        yield f"token_{numbered}_layer_{layer}_neuron_{index}"
+        yield f"token_{numbered}_neuron_{layer}.{index}"
 
 
-def _is_pair(entry: Any) -> bool:
-    """Say whether an object of a JSON file has every field of a pair, each of its type."""
-    typed = isinstance(entry, dict) and all(type(entry.get(field.name)) is field.type for field in fields(TokenNeuron))
+def _is_association(entry: Any) -> bool:
+    """Say whether an object of a JSON file has every field of an association, each of its type."""
+    typed = isinstance(entry, dict) and all(type(entry.get(field.name)) is field.type for field in fields(Association))
     return typed and entry["source"] in SOURCES

@@ -2,15 +2,15 @@
 
 from an_neuron.errors import UserError
 
-TOKENS_A_BATCH = 2048
+TOKENS_PER_BATCH = 2048
 """How many tokens run at once on a CPU, where larger batches are no faster."""
 ON_ACCELERATOR = 8
 """How many times as many run at once on an accelerator."""
 
 
-def rows_a_batch(n_ctx: int, on_cpu: bool) -> int:
+def rows_per_batch(n_ctx: int, on_cpu: bool) -> int:
     """Return how many rows of n_ctx tokens run at once; always at least one."""
-    return max(1, TOKENS_A_BATCH // n_ctx) * (1 if on_cpu else ON_ACCELERATOR)
+    return max(1, TOKENS_PER_BATCH // n_ctx) * (1 if on_cpu else ON_ACCELERATOR)
 
 
 def shard_rows(n_rows: int, n_ctx: int, shard: int, n_shards: int) -> tuple[int, int]:
@@ -37,7 +37,7 @@ def shard_rows(n_rows: int, n_ctx: int, shard: int, n_shards: int) -> tuple[int,
             f"The corpus has {n_rows} rows, which cannot be divided among {n_shards} shards; write "
             f"`shards: {n_rows}` or less in config.yaml."
         )
-    sizes = (rows_a_batch(n_ctx, on_cpu=False), rows_a_batch(n_ctx, on_cpu=True), 1)
+    sizes = (rows_per_batch(n_ctx, on_cpu=False), rows_per_batch(n_ctx, on_cpu=True), 1)
     size = next(size for size in sizes if -(-n_rows // size) >= n_shards)
     n_units = -(-n_rows // size)
     first, upto = (size * (number * n_units // n_shards) for number in (shard, shard + 1))

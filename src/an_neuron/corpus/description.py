@@ -1,4 +1,4 @@
-"""What a corpus shows of one pair: activations/{pair}.h5, and the predictions at each strength of the neuron."""
+"""What a corpus shows of one association: activations/{association}.h5, and the predictions at each strength of the neuron."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,21 +22,21 @@ MOST_PREDICTIONS = 5
 NARROWEST = 2.0**-8
 
 
-def describe_pair(gathered: Path, name: str, tokenizer: Tokenizer) -> tuple[Table, pd.DataFrame]:
-    """Describe one pair of a corpus pass.
+def describe_association(gathered: Path, name: str, tokenizer: Tokenizer) -> tuple[Table, pd.DataFrame]:
+    """Describe one association of a corpus pass.
 
     Returns
     -------
     tuple
-        The table that `write_pair` writes, and how often each token is predicted in each octave of activation: the
+        The table that `write_association` writes, and how often each token is predicted in each octave of activation: the
         columns activation_above, activation_up_to, prediction, tokens, share.
     """
     summary = recordings.read_summary(gathered, name)
     with hdf5.opened(gathered) as file:
-        attributes = recordings.pair_attributes(file, recordings.pair_number(file, name))
-        places = _contexts(summary.places, file["token_id"], tokenizer)
+        attributes = recordings.association_attributes(file, recordings.association_number(file, name))
+        places = _examples(summary.places, file["token_id"], tokenizer)
     kept = attributes["keep"] == "summary"
-    curve = _binned_curve(summary) if kept else _exact_curve(recordings.read_pair(gathered, name))
+    curve = _binned_curve(summary) if kept else _exact_curve(recordings.read_association(gathered, name))
     edges, counts = display_bins(summary.count)
     datasets = {
         "bin_edge": edges,
@@ -50,8 +50,8 @@ def describe_pair(gathered: Path, name: str, tokenizer: Tokenizer) -> tuple[Tabl
     return Table(gathered, datasets, {**attributes, **own}), _predictions(summary.prediction_count, tokenizer)
 
 
-def write_pair(path: Path, described: Table, attributes: Mapping[str, Any]) -> None:
-    """Write activations/{pair}.h5.
+def write_association(path: Path, described: Table, attributes: Mapping[str, Any]) -> None:
+    """Write activations/{association}.h5.
 
     ==================  ============================  =======  ==================================================
     dataset             dims                          dtype    content
@@ -61,7 +61,7 @@ def write_pair(path: Path, described: Table, attributes: Mapping[str, Any]) -> N
                                                                is not, and is, the studied token
     threshold           threshold                     float32  t of "activation > t", ascending
     precision, recall   threshold                     float32  of it as a predictor of the top prediction
-    context_…           context                                the most activating places: activation, margin, row,
+    example_…           context                                the most activating places: activation, margin, row,
                                                                pos; texts before, token, after, next (the token
                                                                that follows), prediction (the model's)
     density             activation_bin, margin_bin    int64    with `keep: summary`: tokens in these bins, with
@@ -82,7 +82,7 @@ def write_pair(path: Path, described: Table, attributes: Mapping[str, Any]) -> N
     }
     datasets = {}
     for name, values in described.datasets.items():
-        dims, unit, text = texts.get(name, (("context",), "", f"the most activating places: {name[8:]}"))
+        dims, unit, text = texts.get(name, (("example",), "", f"the most activating places: {name[8:]}"))
         datasets[name] = Dataset(values, dims, unit, text, wide=name in ("bin_count", "density"))
     hdf5.write(path, datasets, {**described.attributes, **attributes})
 
@@ -149,7 +149,7 @@ def _largest(summary: Summary) -> float:
     return float(summary.places.activation[0]) if len(summary.places.activation) else np.nan
 
 
-def _contexts(places: Places, ids: h5py.Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
+def _examples(places: Places, ids: h5py.Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the places with the texts around them."""
     around = [
         _texts(ids, row, pos, tokenizer) for row, pos in zip(places.row.tolist(), places.pos.tolist(), strict=True)
@@ -158,7 +158,7 @@ def _contexts(places: Places, ids: h5py.Dataset, tokenizer: Tokenizer) -> dict[s
     numbers = {name: getattr(places, name) for name in ("activation", "margin", "row", "pos")}
     texts["prediction"] = tokenizer.texts(places.top_prediction.tolist())
     columns = {**numbers, **{name: np.array(values, dtype=object) for name, values in texts.items()}}
-    return {f"context_{name}": values for name, values in columns.items()}
+    return {f"example_{name}": values for name, values in columns.items()}
 
 
 def _texts(ids: h5py.Dataset, row: int, pos: int, tokenizer: Tokenizer) -> dict[str, str]:

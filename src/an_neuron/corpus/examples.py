@@ -11,7 +11,7 @@ import pandas as pd
 from an_neuron.figures.style import neuron_and_token, visible
 from an_neuron.files.hdf5 import Table, replacing
 
-CONTEXT_COLUMNS = ("activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos")
+EXAMPLE_COLUMNS = ("activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos")
 BAR_COLOR = "#f6b8b8"
 TOP_COLOR = "#cf222e"  # of the margin where the token is the top prediction
 
@@ -42,13 +42,13 @@ EXPLANATION = (
 )
 
 
-def contexts_frame(table: Table) -> pd.DataFrame:
-    """Return the most activating places of a pair.
+def examples_frame(table: Table) -> pd.DataFrame:
+    """Return the most activating places of an association.
 
     Parameters
     ----------
     table
-        context_{activation, margin, row, pos, before, token, after, next, prediction}[context].
+        example_{activation, margin, row, pos, before, token, after, next, prediction}[context].
 
     Returns
     -------
@@ -57,25 +57,25 @@ def contexts_frame(table: Table) -> pd.DataFrame:
         follows), before, token, after (the text around the token at the place), row, pos (where in the corpus), most
         active first.
     """
-    frame = pd.DataFrame({name: table[f"context_{name}"] for name in CONTEXT_COLUMNS})
+    frame = pd.DataFrame({name: table[f"example_{name}"] for name in EXAMPLE_COLUMNS})
     frame = frame.sort_values("activation", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return frame
 
 
-def write_contexts_html(table: Table, path: str | Path) -> None:
-    """Write the most activating places of a pair as a small page, the token at each place marked.
+def write_examples_html(table: Table, path: str | Path) -> None:
+    """Write the most activating places of an association as a small page, the token at each place marked.
 
     Parameters
     ----------
     table
-        As for `contexts_frame`; attributes layer, neuron, token.
+        As for `examples_frame`; attributes layer, index, token.
     path
         The page; it needs no other file and no script.
     """
     neuron, token = neuron_and_token(table.attributes)
-    frame = contexts_frame(table)
-    style, _, body = _styled(frame).to_html(table_uuid="contexts").partition("</style>")
+    frame = examples_frame(table)
+    style, _, body = _styled(frame).to_html(table_uuid="examples").partition("</style>")
     page = PAGE.format(
         title=escape(f"Where {neuron} is most active", quote=False),
         explanation=EXPLANATION.format(token=token) if len(frame) else "No place was recorded.",

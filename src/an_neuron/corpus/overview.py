@@ -1,11 +1,11 @@
-"""All pairs of a study in one table: what the corpus shows of each."""
+"""All associations of a study in one table: what the corpus shows of each."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from an_neuron.corpus.associations import TokenNeuron
+from an_neuron.corpus.associations import Association
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
 
@@ -14,15 +14,15 @@ MEASURED = (
 )  # fmt: skip
 
 
-def pairs_frame(pairs: Sequence[TokenNeuron], tables: Iterable[Table]) -> pd.DataFrame:
-    """Return a row for each pair, in their order.
+def associations_frame(associations: Sequence[Association], tables: Iterable[Table]) -> pd.DataFrame:
+    """Return a row for each association, in their order.
 
     Parameters
     ----------
-    pairs
-        The pairs of a study.
+    associations
+        The associations of a study.
     tables
-        activations/{pair}.h5 of each.
+        activations/{association}.h5 of each.
 
     Returns
     -------
@@ -31,23 +31,23 @@ def pairs_frame(pairs: Sequence[TokenNeuron], tables: Iterable[Table]) -> pd.Dat
         largest activation, and the threshold of activation with the largest F1, with its precision, recall and F1.
     """
     rows = []
-    for pair, table in zip(pairs, tables, strict=True):
-        own = [repr(pair.token), pair.token_id, pair.layer, pair.index, pair.source]
+    for association, table in zip(associations, tables, strict=True):
+        own = [repr(association.token), association.token_id, association.layer, association.index, association.source]
         rows.append(own + [table.attributes[name] for name in MEASURED])
     names = [
         "token",
         "token_id",
         "layer",
-        "neuron",
+        "index",
         "source",
         *(name.replace("largest", "largest_activation") for name in MEASURED),
     ]
     return pd.DataFrame(rows, columns=names).round(4)
 
 
-def write_pairs_html(frame: pd.DataFrame, path: Path) -> None:
-    """Write the pairs as a small page, the best F1 first among the aligned."""
+def write_associations_html(frame: pd.DataFrame, path: Path) -> None:
+    """Write the associations as a small page, the best F1 first among the aligned."""
     shown = frame.rename(columns=lambda name: name.replace("_", " "))
     styled = shown.style.format(precision=3, na_rep="–", thousands=",", escape="html")
-    said = f'{len(frame)} pairs; precision and recall of "activation > threshold" as a predictor of the top prediction.'
+    said = f'{len(frame)} associations; precision and recall of "activation > threshold" as a predictor of the top prediction.'
     write_page(path, styled, said)

@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.corpus.associations import TokenNeuron, studied_tokens
-from an_neuron.corpus.batches import rows_a_batch
+from an_neuron.corpus.associations import Association, studied_tokens
+from an_neuron.corpus.batches import rows_per_batch
 from an_neuron.corpus.recordings import Recorded
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import Hook, hooked
@@ -38,7 +38,7 @@ class Reader:
     ----------
     bridge
         A raw bridge.
-    pairs
+    associations
         The studied tokens and neurons.
     readout
         `unembedding` reads the model's own logits. `embedding` reads the normalised final residual against W_E, which
@@ -54,18 +54,20 @@ class Reader:
     """
 
     def __init__(
-        self, bridge: TransformerBridge, pairs: Sequence[TokenNeuron], readout: str, precision: str = "highest"
+        self, bridge: TransformerBridge, associations: Sequence[Association], readout: str, precision: str = "highest"
     ) -> None:
         if readout not in READOUTS or precision not in PRECISIONS:
             raise UserError(f"Readout is one of {READOUTS}, precision one of {PRECISIONS}; not {readout}, {precision}.")
-        _check_pairs(bridge, pairs)
+        _check_associations(bridge, associations)
         engine = Engine(bridge, "sdpa")
-        self.pairs, self.precision, self.device = list(pairs), precision, engine.device
+        self.associations, self.precision, self.device = list(associations), precision, engine.device
         self.d_vocab = bridge.cfg.d_vocab
-        self._tokens = studied_tokens(pairs)
+        self._tokens = studied_tokens(associations)
         self._decoder, self._norm = engine.model.base_model, engine.norm
         self._first, (down, _) = engine.blocks[0], engine.where["post"]
-        self._down = {pair.layer: engine.blocks[pair.layer].get_submodule(down) for pair in pairs}
+        self._down = {
+            association.layer: engine.blocks[association.layer].get_submodule(down) for association in associations
+        }
         if precision == "bfloat16":
             # The readout keeps its float32 weights: bfloat16 knows a logit of 20 only to the nearest eighth.
             engine.norm = deepcopy(engine.norm)
@@ -95,12 +97,14 @@ class Reader:
             self._decoder(input_ids=ids, use_cache=False)
             margin, top = self._margins(residuals[0].float())
         taken = {layer: iter(some.unbind(-1)) for layer, some in found.items()}
-        activation = torch.stack([next(taken[pair.layer]) for pair in self.pairs])
+        activation = torch.stack([next(taken[association.layer]) for association in self.associations])
         return activation.float(), margin.unflatten(1, ids.shape), top.view(ids.shape)
 
     def _taking(self, layer: int, found: dict[int, Tensor]) -> Callable[[Tensor], None]:
-        """Return a hook that takes the activations of a layer's studied neurons, in the order of their pairs."""
-        indices = torch.tensor([pair.index for pair in self.pairs if pair.layer == layer], device=self.device)
+        """Return a hook that takes the activations of a layer's studied neurons, in the order of their associations."""
+        indices = torch.tensor(
+            [association.index for association in self.associations if association.layer == layer], device=self.device
+        )
 
         def take(activation: Tensor) -> None:
             found[layer] = activation[..., indices]
@@ -178,7 +182,7 @@ def record(
         even a row fits the device.
     """
     upto, n_ctx = len(rows) if upto is None else upto, rows.shape[1]
-    size = size or rows_a_batch(n_ctx, reader.on_cpu)
+    size = size or rows_per_batch(n_ctx, reader.on_cpu)
     start, waiting = first, None
     with tqdm(total=(upto - first) * n_ctx, desc="corpus", unit="token", unit_scale=True, mininterval=2) as progress:
         while start < upto or waiting:
@@ -236,14 +240,14 @@ def _halved(size: int) -> int:
     return size // 2
 
 
-def _check_pairs(bridge: TransformerBridge, pairs: Sequence[TokenNeuron]) -> None:
+def _check_associations(bridge: TransformerBridge, associations: Sequence[Association]) -> None:
     cfg = bridge.cfg
-    for pair in pairs:
-        if not 0 <= pair.token_id < cfg.d_vocab:
-            raise UserError(f"Token {pair.token_id} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
-        if not (0 <= pair.layer < cfg.n_layers and 0 <= pair.index < cfg.d_mlp):
+    for association in associations:
+        if not 0 <= association.token_id < cfg.d_vocab:
+            raise UserError(f"Token {association.token_id} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
+        if not (0 <= association.layer < cfg.n_layers and 0 <= association.index < cfg.d_mlp):
             raise UserError(
-                f"There is no neuron {pair.index} of layer {pair.layer}; the model has {cfg.n_layers} layers of "
+                f"There is no neuron {association.index} of layer {association.layer}; the model has {cfg.n_layers} layers of "
                 f"{cfg.d_mlp} neurons."
             )
 
@@ -265,8 +269,8 @@ def _check_finite(reader: Reader, recorded: Recorded, start: int) -> None:
         if np.isfinite(values).all():
             continue
         number, row, pos = np.argwhere(~np.isfinite(values))[0].tolist()
-        pair = reader.pairs[number]
-        what = f"of neuron {pair.index} of layer {pair.layer}" if name == "activation" else "of a token"
+        association = reader.associations[number]
+        what = f"of neuron {association.index} of layer {association.layer}" if name == "activation" else "of a token"
         raise UserError(
             f"The {name} {what} is {float(values[number, row, pos])} in row {start + row} of the corpus at position "
             f"{pos}; the weights may be damaged, or too large for precision {reader.precision!r}."

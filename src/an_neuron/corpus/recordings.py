@@ -1,4 +1,4 @@
-"""The files of the corpus pass: shards, the file that gathers them, and what it holds of one pair.
+"""The files of the corpus pass: shards, the file that gathers them, and what it holds of one association.
 
 A shard holds some rows of the corpus, the gathered file all of them: as virtual datasets that look into the shards, so
 that nothing is copied. The shards are named relative to it, so a folder of results can be moved.
@@ -6,32 +6,32 @@ that nothing is copied. The shards are named relative to it, so a folder of resu
 ==================  ==============  =======  =================================================================
 dataset             dims            dtype    content
 ==================  ==============  =======  =================================================================
-pair_name           pair            text     name of the pair's files
-pair_token          pair            text     the studied token
-pair_token_id       pair            int32    its id
-pair_layer          pair            int32    the neuron's layer
-pair_neuron         pair            int32    the neuron's number in its layer
-occurrences         pair            int64    how often the token stands in the corpus, BOS positions left out
-top_predictions     pair            int64    how often it is the top prediction
-activation          pair, row, pos  float32  the neuron's activation (hook_post)
+association_name           association            text     name of the association's files
+association_token          association            text     the studied token
+association_token_id       association            int32    its id
+association_layer          association            int32    the neuron's layer
+association_index  association            int32    the neuron's number in its layer
+occurrences         association            int64    how often the token stands in the corpus, BOS positions left out
+top_predictions     association            int64    how often it is the top prediction
+activation          association, row, pos  float32  the neuron's activation (hook_post)
 margin              token, row, pos float32  logit(token) - largest other logit; positive = top prediction
 top_prediction      row, pos        int32    most likely next token
 token_id            row, pos        int32    tokens of the corpus, BOS first (in the gathered file)
 vocabulary          d_vocab         text     text of each token id (in the gathered file)
 ==================  ==============  =======  =================================================================
 
-`margin` has a row for each different token, in the order of the pairs. With `keep: summary` there are instead of
+`margin` has a row for each different token, in the order of the associations. With `keep: summary` there are instead of
 activation, margin and top_prediction:
 
 ==================  ================================  =======  ==================================================
 dataset             dims                              dtype    content
 ==================  ================================  =======  ==================================================
-count               pair, activation_bin, margin_bin  int64    tokens of the corpus in these bins
-prediction_count    pair, octave, d_vocab             int64    tokens with an activation there, by top prediction
-place_activation    pair, place                       float32  of the most activating places, best first
-place_margin        pair, place                       float32  the token's margin there
-place_row, _pos     pair, place                       int32    where that is in the corpus
-place_top_          pair, place                       int32    most likely next token there
+count               association, activation_bin, margin_bin  int64    tokens of the corpus in these bins
+prediction_count    association, octave, d_vocab             int64    tokens with an activation there, by top prediction
+place_activation    association, place                       float32  of the most activating places, best first
+place_margin        association, place                       float32  the token's margin there
+place_row, _pos     association, place                       int32    where that is in the corpus
+place_top_          association, place                       int32    most likely next token there
 prediction
 ==================  ================================  =======  ==================================================
 """
@@ -46,7 +46,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from an_neuron.corpus.associations import TokenNeuron, pair_names, studied_tokens
+from an_neuron.corpus.associations import Association, association_names, studied_tokens
 from an_neuron.corpus.summaries import Places, Summary
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
@@ -55,10 +55,16 @@ from an_neuron.files.hdf5 import Dataset, Table
 CHUNK = 65_536
 """Values in a chunk of a dataset, and tokens that are gathered in memory before they are written."""
 WHOLE_NUMBERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
-PAIRS = ("pair_name", "pair_token", "pair_token_id", "pair_layer", "pair_neuron")
+ASSOCIATIONS = (
+    "association_name",
+    "association_token",
+    "association_token_id",
+    "association_layer",
+    "association_index",
+)
 COUNTS = ("occurrences", "top_predictions")
 STREAMS = {
-    "activation": Dataset((), ("pair", "row", "pos"), "", "the neuron's activation (hook_post)"),
+    "activation": Dataset((), ("association", "row", "pos"), "", "the neuron's activation (hook_post)"),
     "margin": Dataset((), ("token", "row", "pos"), "logits", "logit(token) - largest other logit"),
     "top_prediction": Dataset((), ("row", "pos"), "token id", "most likely next token"),
 }
@@ -71,7 +77,7 @@ class Recorded:
     Attributes
     ----------
     activation
-        Each pair's neuron's activation (`hook_post`), [pair, row, pos].
+        Each association's neuron's activation (`hook_post`), [association, row, pos].
     margin
         logit(token) - the largest other logit, of each studied token, [token, row, pos]; positive = the token is the
         top prediction.
@@ -89,7 +95,7 @@ def write_shard(
     recorded: Iterable[Recorded],
     rows: Any,
     bounds: tuple[int, int],
-    pairs: Sequence[TokenNeuron],
+    associations: Sequence[Association],
     d_vocab: int,
     keep: str,
     dtype: str,
@@ -107,7 +113,7 @@ def write_shard(
         The whole corpus, [row, pos]; an array or an open HDF5 dataset.
     bounds
         The shard's first row, and the one after its last.
-    pairs
+    associations
         What is recorded.
     d_vocab
         Size of the vocabulary.
@@ -120,17 +126,19 @@ def write_shard(
         Root attributes.
     """
     done, upto = bounds
-    owner = _token_rows(pairs)
-    counts = {name: np.zeros(len(pairs), np.int64) for name in COUNTS}
+    owner = _token_rows(associations)
+    counts = {name: np.zeros(len(associations), np.int64) for name in COUNTS}
     origin = {"keep": keep, "first_row": done, "upto_row": upto, "n_rows": len(rows)}
     with hdf5.create(path, {**attributes, "dtype": dtype, **origin}) as file:
-        _add_pairs(file, pairs)
+        _add_associations(file, associations)
         shape = (upto - done, rows.shape[1])
-        sink = _Values(file, len(pairs), shape, dtype) if keep == "all" else _Summaries(file, owner, d_vocab, done)
+        sink = (
+            _Values(file, len(associations), shape, dtype) if keep == "all" else _Summaries(file, owner, d_vocab, done)
+        )
         for part in recorded:
             sink.add(part)
             ids = rows[done : done + len(part.top_prediction), 1:]
-            counts["occurrences"] += [int((ids == pair.token_id).sum()) for pair in pairs]
+            counts["occurrences"] += [int((ids == association.token_id).sum()) for association in associations]
             counts["top_predictions"] += (part.margin > 0).sum((1, 2))[owner]
             done += len(part.top_prediction)
         if done != upto:
@@ -142,13 +150,13 @@ def write_shard(
 class _Values:
     """Writes every value, a chunk at a time."""
 
-    def __init__(self, file: h5py.File, n_pairs: int, shape: tuple[int, int], dtype: str) -> None:
+    def __init__(self, file: h5py.File, n_associations: int, shape: tuple[int, int], dtype: str) -> None:
         self._file, self._written, self._waiting = file, 0, list[Recorded]()
         self._dtype, self._limit = dtype, float(np.finfo(dtype).max)
-        n_tokens = len(set(file["pair_token_id"][:]))
+        n_tokens = len(set(file["association_token_id"][:]))
         n_chunks = -(-shape[0] // max(1, CHUNK // shape[1]))
         self._rows = -(-shape[0] // n_chunks)  # chunks alike, so that the last one is not mostly empty
-        for name, first in (("activation", (n_pairs,)), ("margin", (n_tokens,)), ("top_prediction", ())):
+        for name, first in (("activation", (n_associations,)), ("margin", (n_tokens,)), ("top_prediction", ())):
             chunks = (*(1 for _ in first), self._rows, shape[1])
             kind: Any = dtype if first else np.int32
             options = {} if first else WHOLE_NUMBERS
@@ -183,7 +191,7 @@ class _Values:
 
 
 class _Summaries:
-    """Keeps a summary of each pair, and writes them at the end."""
+    """Keeps a summary of each association, and writes them at the end."""
 
     def __init__(self, file: h5py.File, owner: Sequence[int], d_vocab: int, first_row: int) -> None:
         self._file, self._owner, self._row = file, owner, first_row
@@ -227,7 +235,7 @@ def gather(
         first = files[0]
         origin = {name: first.attrs[name] for name in ("keep", "dtype", "n_rows", "readout", "precision")}
         with hdf5.create(path, {**attributes, **origin}) as file:
-            for name in PAIRS:
+            for name in ASSOCIATIONS:
                 first.copy(name, file)
             _add_counts(file, {name: sum(some[name][:] for some in files) for name in COUNTS})
             hdf5.add(file, "vocabulary", Dataset(list(vocabulary), ("d_vocab",), "", "text of each token id"))
@@ -238,7 +246,7 @@ def gather(
                 for name, described in STREAMS.items():
                     _add_virtual(file, name, files, described, path.parent)
             else:
-                _add_summaries(file, [_merged(files, number) for number in range(len(first["pair_name"]))])
+                _add_summaries(file, [_merged(files, number) for number in range(len(first["association_name"]))])
 
 
 def _add_virtual(file: h5py.File, name: str, sources: Sequence[h5py.File], described: Dataset, folder: Path) -> None:
@@ -262,8 +270,8 @@ def _merged(files: Sequence[h5py.File], number: int) -> Summary:
     return first
 
 
-def read_pair(path: Path, name: str) -> Table:
-    """Read every value of one pair, to be used as its own table.
+def read_association(path: Path, name: str) -> Table:
+    """Read every value of one association, to be used as its own table.
 
     Returns
     -------
@@ -272,18 +280,18 @@ def read_pair(path: Path, name: str) -> Table:
         layer, neuron, token, token_id, occurrences, top_predictions and n_tokens besides the file's own.
     """
     with hdf5.opened(path) as file:
-        number = pair_number(file, name)
+        number = association_number(file, name)
         tables = {name: file[name][...] for name in ("top_prediction", "token_id")}
         tables["activation"] = file["activation"][number].astype(np.float32)
         tables["margin"] = file["margin"][_owner(file, number)].astype(np.float32)
         tables["vocabulary"] = file["vocabulary"].asstr()[...]
-        return Table(path, tables, pair_attributes(file, number))
+        return Table(path, tables, association_attributes(file, number))
 
 
 def read_summary(path: Path, name: str, rows_at_once: int = 64) -> Summary:
-    """Return the summary of a pair: the one that was kept, or that of all its values, read a few rows at a time."""
+    """Return the summary of an association: the one that was kept, or that of all its values, read a few rows at a time."""
     with hdf5.opened(path) as file:
-        number = pair_number(file, name)
+        number = association_number(file, name)
         if file.attrs["keep"] == "summary":
             return _read_summary(file, number)
         summary, owner = Summary(len(file["vocabulary"])), _owner(file, number)
@@ -294,21 +302,21 @@ def read_summary(path: Path, name: str, rows_at_once: int = 64) -> Summary:
         return summary
 
 
-def pair_number(file: h5py.File, name: str) -> int:
-    """Return where a pair of a name is on the pairs' axis."""
-    names = list(file["pair_name"].asstr()[:])
+def association_number(file: h5py.File, name: str) -> int:
+    """Return where an association of a name is on the associations' axis."""
+    names = list(file["association_name"].asstr()[:])
     if name not in names:
-        raise UserError(f"{file.filename} holds no pair {name}, only {', '.join(names)}; run snakemake again.")
+        raise UserError(f"{file.filename} holds no association {name}, only {', '.join(names)}; run snakemake again.")
     return names.index(name)
 
 
-def pair_attributes(file: h5py.File, number: int) -> dict[str, Any]:
-    """Return what the file says of itself, and of one pair."""
+def association_attributes(file: h5py.File, number: int) -> dict[str, Any]:
+    """Return what the file says of itself, and of one association."""
     own = {
-        "token": file["pair_token"].asstr()[number],
-        "token_id": int(file["pair_token_id"][number]),
-        "layer": int(file["pair_layer"][number]),
-        "neuron": int(file["pair_neuron"][number]),
+        "token": file["association_token"].asstr()[number],
+        "token_id": int(file["association_token_id"][number]),
+        "layer": int(file["association_layer"][number]),
+        "index": int(file["association_index"][number]),
         "n_tokens": int(np.prod(file["token_id"].shape)),
     }
     return {**file.attrs, **own, **{name: int(file[name][number]) for name in COUNTS}}
@@ -322,37 +330,37 @@ def _check_whole(files: Sequence[h5py.File]) -> None:
     """Refuse shards that overlap, leave out rows, or were recorded differently."""
     bounds = [(int(file.attrs["first_row"]), int(file.attrs["upto_row"])) for file in files]
     ends = [0, *(upto for _, upto in bounds)]
-    alike = {(file.attrs["keep"], *(file[name][:].tobytes() for name in PAIRS[2:])) for file in files}
+    alike = {(file.attrs["keep"], *(file[name][:].tobytes() for name in ASSOCIATIONS[2:])) for file in files}
     if [first for first, _ in bounds] != ends[:-1] or ends[-1] != files[0].attrs["n_rows"] or len(alike) != 1:
         raise UserError(
             f"The shards hold the rows {', '.join(f'{first} to {upto - 1}' for first, upto in bounds)} of "
-            f"{files[0].attrs['n_rows']}, or not the same pairs; delete their folder, "
+            f"{files[0].attrs['n_rows']}, or not the same associations; delete their folder, "
             f"{Path(files[0].filename).parent}, and run snakemake again."
         )
 
 
-def _token_rows(pairs: Sequence[TokenNeuron]) -> list[int]:
-    """Return where on the tokens' axis each pair's token is."""
-    tokens = studied_tokens(pairs)
-    return [tokens.index(pair.token_id) for pair in pairs]
+def _token_rows(associations: Sequence[Association]) -> list[int]:
+    """Return where on the tokens' axis each association's token is."""
+    tokens = studied_tokens(associations)
+    return [tokens.index(association.token_id) for association in associations]
 
 
 def _owner(file: h5py.File, number: int) -> int:
-    ids = file["pair_token_id"][:].tolist()
+    ids = file["association_token_id"][:].tolist()
     return list(dict.fromkeys(ids)).index(ids[number])
 
 
-def _add_pairs(file: h5py.File, pairs: Sequence[TokenNeuron]) -> None:
-    names = pair_names((pair.token, pair.layer, pair.index) for pair in pairs)
+def _add_associations(file: h5py.File, associations: Sequence[Association]) -> None:
+    names = association_names((association.token, association.layer, association.index) for association in associations)
     columns = {
-        "pair_name": (names, "name of the pair's files"),
-        "pair_token": ([pair.token for pair in pairs], "the studied token"),
-        "pair_token_id": ([pair.token_id for pair in pairs], "its id"),
-        "pair_layer": ([pair.layer for pair in pairs], "the neuron's layer"),
-        "pair_neuron": ([pair.index for pair in pairs], "the neuron's number in its layer"),
+        "association_name": (names, "name of the association's files"),
+        "association_token": ([association.token for association in associations], "the studied token"),
+        "association_token_id": ([association.token_id for association in associations], "its id"),
+        "association_layer": ([association.layer for association in associations], "the neuron's layer"),
+        "association_index": ([association.index for association in associations], "the neuron's number in its layer"),
     }
     for name, (values, text) in columns.items():
-        hdf5.add(file, name, Dataset(values, ("pair",), "", text))
+        hdf5.add(file, name, Dataset(values, ("association",), "", text))
 
 
 def _add_counts(file: h5py.File, counts: Mapping[str, np.ndarray]) -> None:
@@ -361,16 +369,16 @@ def _add_counts(file: h5py.File, counts: Mapping[str, np.ndarray]) -> None:
         "top_predictions": "how often it is the top prediction",
     }
     for name, values in counts.items():
-        hdf5.add(file, name, Dataset(values, ("pair",), "tokens", texts[name], wide=True))
+        hdf5.add(file, name, Dataset(values, ("association",), "tokens", texts[name], wide=True))
 
 
 def _add_summaries(file: h5py.File, summaries: Sequence[Summary]) -> None:
-    bins = ("pair", "activation_bin", "margin_bin")
+    bins = ("association", "activation_bin", "margin_bin")
     counts = {
         "count": Dataset([some.count for some in summaries], bins, "tokens", "tokens in these bins", wide=True),
         "prediction_count": Dataset(
             [some.prediction_count for some in summaries],
-            ("pair", "octave", "d_vocab"),
+            ("association", "octave", "d_vocab"),
             "tokens",
             "tokens with an activation there, by top prediction",
             wide=True,
@@ -380,7 +388,11 @@ def _add_summaries(file: h5py.File, summaries: Sequence[Summary]) -> None:
         hdf5.add(file, name, dataset, **WHOLE_NUMBERS)
     for name in Places.__dataclass_fields__:
         values = [getattr(some.places, name) for some in summaries]
-        hdf5.add(file, f"place_{name}", Dataset(values, ("pair", "place"), "", f"{name} at the most activating places"))
+        hdf5.add(
+            file,
+            f"place_{name}",
+            Dataset(values, ("association", "place"), "", f"{name} at the most activating places"),
+        )
 
 
 def _read_summary(file: h5py.File, number: int) -> Summary:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-N_CONTEXTS = 20
+N_EXAMPLES = 20
 """How many of the most activating places are kept."""
 STEPS = 32
 """Bins of activation in an octave; like floating-point numbers, they are of equal width within it."""
@@ -47,7 +47,7 @@ class Places:
     pos: np.ndarray
     top_prediction: np.ndarray
 
-    def best(self, number: int = N_CONTEXTS) -> "Places":
+    def best(self, number: int = N_EXAMPLES) -> "Places":
         """Return the most activating ones, best first; of equal ones the first in the corpus."""
         return self.of(np.lexsort((self.pos, self.row, -self.activation))[:number])
 
@@ -71,7 +71,7 @@ def no_places() -> Places:
 
 
 class Summary:
-    """Counts and most activating places of one pair.
+    """Counts and most activating places of one association.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Summary:
         row, pos = np.indices(activation.shape, dtype=np.int32)
         columns = (activation, margin, row + np.int32(first_row), pos, top_prediction)
         every = Places(*(column.ravel() for column in columns))
-        self._keep(every.of(_candidates(every.activation, N_CONTEXTS)))
+        self._keep(every.of(_candidates(every.activation, N_EXAMPLES)))
 
     def merge(self, other: "Summary") -> None:
         """Add the summary of another part of the corpus."""

@@ -1,6 +1,6 @@
-"""Figures of one pair of a token and a neuron over a corpus: how well the neuron tells that the token is predicted.
+"""Figures of one association of a token and a neuron over a corpus: how well the neuron tells that the token is predicted.
 
-Each function takes the table of a pair, activations/{pair}.h5, and returns a plotly figure, laid out for the size of
+Each function takes the table of an association, activations/{association}.h5, and returns a plotly figure, laid out for the size of
 the static files. Red is where the token is the model's top prediction, blue where it is not, as in
 `figures.logit_activation_fig`.
 
@@ -40,7 +40,7 @@ from an_neuron.figures.style import (
     hover,
     margin_figure,
     neuron_and_token,
-    pair_counts,
+    prediction_counts,
 )
 from an_neuron.files.hdf5 import Table
 
@@ -68,7 +68,7 @@ def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        bin_edge[edge], bin_count[bin, is_top]; attributes layer, neuron, token, top_predictions, n_tokens.
+        bin_edge[edge], bin_count[bin, is_top]; attributes layer, index, token, top_predictions, n_tokens.
     static
         Draw for a static file, where each bin's count is written out; in a browser it is under the pointer.
     """
@@ -102,7 +102,7 @@ def precision_recall_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        threshold[threshold], precision[threshold], recall[threshold]; attributes layer, neuron, token, top_predictions,
+        threshold[threshold], precision[threshold], recall[threshold]; attributes layer, index, token, top_predictions,
         n_tokens, thresholds, best_threshold, best_precision, best_recall, best_f1.
     static
         Draw for a static file; a browser shows all three values of a threshold under the pointer.
@@ -163,7 +163,7 @@ def density_fig(table: Table, static: bool = True) -> go.Figure:
     _style_density(figure, highest)
     tokens = f"{int(count.sum()):,} tokens with positive activation"
     add_subtitle(figure, f"{tokens}, counted in bins that widen with the value")
-    add_box(figure, Labels(frame, np.vstack(drawn)), pair_counts(table.attributes))
+    add_box(figure, Labels(frame, np.vstack(drawn)), prediction_counts(table.attributes))
     return figure
 
 

@@ -11,8 +11,8 @@ graphics, for a browser WebGL where there are many points. Figures of the whole 
 | `patched_site_fig` | patching/{site}.h5 |
 | `patched_neuron_fig` | patching/neurons/layer_{layer}.h5 |
 | `logit_activation_fig` | activations of one neuron, with the margins of one token |
-| `neuron_dot_vocab_fig` | alignment/neuron_{layer}_{index}.h5 |
-| `most_similar_neurons_fig` | alignment/top_neurons.h5 |
+| `neuron_dot_vocab_fig` | congruence/neuron_{layer}.{index}.h5 |
+| `most_similar_neurons_fig` | congruence/top_neurons.h5 |
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from an_neuron.figures.style import (
     hover,
     margin_figure,
     markers,
-    pair_counts,
+    prediction_counts,
     state_thinning,
     strong_cells,
     style_heat_map,
@@ -65,7 +65,7 @@ def logit_lens_fig(table: Table) -> go.Figure:
     Parameters
     ----------
     table
-        x[point], mean_logit_difference[point], point_label[point], model_logit_difference[pair].
+        x[point], mean_logit_difference[point], point_label[point], model_logit_difference[prompt_pair].
     """
     x, y = table["x"], table["mean_logit_difference"]
     own = float(np.nanmean(table["model_logit_difference"]))
@@ -98,7 +98,7 @@ def patched_site_fig(table: Table) -> go.Figure:
     Parameters
     ----------
     table
-        recovery[layer, pos], clean_token[pair, pos], corrupted_token[pair, pos]; attribute site.
+        recovery[layer, pos], clean_token[prompt_pair, pos], corrupted_token[prompt_pair, pos]; attribute site.
     """
     recovery, site = table["recovery"], str(table.attributes["site"])
     n_layers, n_pos = recovery.shape
@@ -155,7 +155,7 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        activation[row, pos], margin[row, pos], token_id[row, pos], vocabulary[d_vocab]; attributes layer, neuron,
+        activation[row, pos], margin[row, pos], token_id[row, pos], vocabulary[d_vocab]; attributes layer, index,
         token, top_predictions, occurrences.
     static
         Draw for a static file, not for a browser.
@@ -180,7 +180,7 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
         }
         figure.add_trace(markers(activation[chosen], margin[chosen], static, len(margin), **options))
     figure.update_layout(showlegend=True, legend_title_text="Top prediction")
-    add_box(figure, Labels(frame, pixels), pair_counts(table.attributes))
+    add_box(figure, Labels(frame, pixels), prediction_counts(table.attributes))
     return figure
 
 
@@ -206,11 +206,11 @@ def neuron_dot_vocab_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        W_out_dot_W_U[d_vocab], token[d_vocab]; attributes layer, neuron.
+        W_out_dot_W_U[d_vocab], token[d_vocab]; attributes layer, index.
     static
         Draw for a static file, not for a browser.
     """
-    layer, neuron = table.attributes["layer"], table.attributes["neuron"]
+    layer, neuron = table.attributes["layer"], table.attributes["index"]
     tokens = token_labels(table["token"])
     title = f"Token Embeddings Dot Output Weights of Layer {layer} MLP Neuron {neuron}"
     template = hover("<b>%{hovertext}</b>", "", "Token=%{x}", "Dot Product=%{y}")
@@ -226,13 +226,13 @@ def most_similar_neurons_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        value[d_vocab, 2], layer[d_vocab, 2], neuron[d_vocab, 2], token[d_vocab].
+        value[d_vocab, 2], layer[d_vocab, 2], index[d_vocab, 2], token[d_vocab].
     static
         Draw for a static file, not for a browser.
     """
     difference = table["value"][:, 0] - table["value"][:, 1]
-    pairs = np.stack([table["layer"], table["neuron"]], axis=-1)
-    neurons = [f"Layer: {a}, Neuron: {b} - Layer: {c}, Neuron: {d}" for (a, b), (c, d) in pairs.tolist()]
+    neurons_of = np.stack([table["layer"], table["index"]], axis=-1)
+    neurons = [f"Layer: {a}, Neuron: {b} - Layer: {c}, Neuron: {d}" for (a, b), (c, d) in neurons_of.tolist()]
     tokens = token_labels(table["token"])
     title = "Difference between Top 2 Most Similar Neuron Output Weights for each Token Embedding"
     axis = "Top 2 Dot Product Difference"
@@ -264,12 +264,12 @@ def _label_highest(figure: go.Figure, values: np.ndarray, texts: Sequence[str], 
 
 
 def _tokens_at(tokens: np.ndarray, pos: int) -> list[str]:
-    """Return the different tokens at a position, in order of the pairs that reach it."""
+    """Return the different tokens at a position, in order of the prompt pairs that reach it."""
     return list(dict.fromkeys(token for token in tokens[:, pos] if token))
 
 
 def _position_labels(clean: np.ndarray) -> list[str]:
-    """Name each position by its first pair's token, with an ellipsis where other pairs have another."""
+    """Name each position by its first prompt pair's token, with an ellipsis where other prompt pairs have another."""
     columns = [_tokens_at(clean, pos) for pos in range(clean.shape[1])]
     return [
         f"{pos}. '{visible(column[0], 12) if column else ''}'{'…' if len(column) > 1 else ''}"

@@ -89,7 +89,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_neuron[rank], top_tokens[rank, k].
+        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k].
     static
         Draw for a static file, not for a browser.
     """
@@ -159,14 +159,14 @@ class Neurons:
     x: np.ndarray  # [layer * d_mlp]
     y: np.ndarray  # [layer * d_mlp]
 
-    def pairs(self, numbers: np.ndarray) -> np.ndarray:
+    def places(self, numbers: np.ndarray) -> np.ndarray:
         """Return the layer of each neuron and its index there, [n, 2]."""
         rows, index = np.divmod(numbers, self.d_mlp)
         return np.column_stack([self.layers[rows], index]).astype(np.int32)
 
     def name(self, number: int) -> str:
         """Return layer.index."""
-        return "{}.{}".format(*self.pairs(np.array([number]))[0])
+        return "{}.{}".format(*self.places(np.array([number]))[0])
 
     def among(self, numbers: list[int]) -> np.ndarray:
         """Return which neurons are in a list, [layer * d_mlp] booleans."""
@@ -180,7 +180,7 @@ class Neurons:
         template = hover("Layer=%{customdata[0]}", "Neuron=%{customdata[1]}", *lines)
         x, y = (values[chosen].astype(np.float32) for values in (self.x, self.y))  # half of a browser's file
         options |= {"marker": {"color": color, "size": size}, "hovertemplate": template}
-        return markers(x, y, static, self.x.size, customdata=self.pairs(chosen), **options)
+        return markers(x, y, static, self.x.size, customdata=self.places(chosen), **options)
 
 
 def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:
@@ -196,7 +196,7 @@ def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np
 def _listed_tokens(table: Table, neurons: Neurons) -> dict[int, list[str]]:
     """Return the top tokens of each neuron in the table's list, by its number."""
     rows = {int(layer): row for row, layer in enumerate(neurons.layers)}
-    listed = zip(table["top_layer"].tolist(), table["top_neuron"].tolist(), table["top_tokens"].tolist(), strict=True)
+    listed = zip(table["top_layer"].tolist(), table["top_index"].tolist(), table["top_tokens"].tolist(), strict=True)
     return {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
 
 

@@ -125,8 +125,8 @@ def add_reference(figure: go.Figure, layout: Labels, value: float, text: str, **
 
 
 def neuron_and_token(attributes: Mapping[str, Any]) -> tuple[str, str]:
-    """Return how the figures of a (token, neuron) pair call the neuron and the token."""
-    return f"Layer {attributes['layer']} Neuron {attributes['neuron']}", visible(attributes["token"])
+    """Return how the figures of a (token, neuron) association call the neuron and the token."""
+    return f"Layer {attributes['layer']} Neuron {attributes['index']}", visible(attributes["token"])
 
 
 def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
@@ -136,7 +136,7 @@ def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
     return empty_figure(title, f"{neuron} activation", f'"{token}" Logit - Max Other Logit', frame)
 
 
-def pair_counts(attributes: Mapping[str, Any]) -> str:
+def prediction_counts(attributes: Mapping[str, Any]) -> str:
     """Return the text of the box that compares predictions with occurrences."""
     return f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
 

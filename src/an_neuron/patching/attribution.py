@@ -12,11 +12,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis.attribution_patching import cache_activation_and_gradient
 
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
 
 def attribute_neurons(
-    model: TransformerBridge, pairs: Sequence[Pair], answer: int, foil: int, layers: Sequence[int]
+    model: TransformerBridge, prompt_pairs: Sequence[PromptPair], answer: int, foil: int, layers: Sequence[int]
 ) -> Tensor:
     """Estimate the logit difference with each neuron patched at all positions (denoising).
 
@@ -24,7 +24,7 @@ def attribute_neurons(
     ----------
     model
         A bridge; raw and processed weights give the same estimate.
-    pairs
+    prompt_pairs
         Token ids of the prompts.
     answer, foil
         The two tokens that are compared.
@@ -34,7 +34,7 @@ def attribute_neurons(
     Returns
     -------
     Tensor
-        corrupted + (clean - corrupted activation) . gradient, summed over positions, [pair, layer, d_mlp].
+        corrupted + (clean - corrupted activation) . gradient, summed over positions, [prompt_pair, layer, d_mlp].
     """
     names = [f"blocks.{layer}.mlp.out.hook_in" for layer in layers]  # hook_post by its own name
 
@@ -42,8 +42,10 @@ def attribute_neurons(
         return logits[0, -1, answer] - logits[0, -1, foil]
 
     estimates = []
-    for pair in pairs:
-        clean, corrupted = (torch.tensor([ids], device=model.cfg.device) for ids in (pair.clean, pair.corrupted))
+    for prompt_pair in prompt_pairs:
+        clean, corrupted = (
+            torch.tensor([ids], device=model.cfg.device) for ids in (prompt_pair.clean, prompt_pair.corrupted)
+        )
         with torch.enable_grad():
             run = cache_activation_and_gradient(model, corrupted, metric, names)
         source = cache_activation_and_gradient(model, clean, metric, names, compute_gradient=False)

@@ -95,7 +95,7 @@ class Engine:
             f"The neurons' output weights are a {type(module).__name__}, which exact patching does not know."
         )
 
-    def tokens_a_wave(self, length: int) -> int:
+    def tokens_per_wave(self, length: int) -> int:
         """Return how many token positions of prompts of a length may run at once, by what one takes in a block."""
         config = self.model.config
         floats = 3 * self.d_mlp + 10 * config.hidden_size + 4 * config.num_attention_heads * length

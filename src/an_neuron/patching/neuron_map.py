@@ -26,7 +26,7 @@ RECOVERY = "0 = patch did nothing, 1 = clean restored"
 
 @dataclass(frozen=True)
 class Sweeps:
-    """The neuron sweeps of some layers: recovery [layer, d_mlp], and clean and corrupted logit differences [pair]."""
+    """The neuron sweeps of some layers: recovery [layer, d_mlp], and clean and corrupted logit differences [prompt_pair]."""
 
     layers: list[int]
     recovery: Tensor
@@ -40,7 +40,7 @@ class TopNeurons:
     """The neurons of the largest absolute recovery, largest first, and the tokens that they write most, [rank, k]."""
 
     layer: list[int]
-    neuron: list[int]
+    index: list[int]
     recovery: list[float]
     tokens: list[list[str]]
 
@@ -81,7 +81,7 @@ def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: Sweeps) 
     ]
     return TopNeurons(
         layer=[layer for layer, _ in places],
-        neuron=[neuron for _, neuron in places],
+        index=[index for _, index in places],
         recovery=sweeps.recovery.flatten()[order].tolist(),
         tokens=[tokenizer.texts(ids) for ids in best],
     )
@@ -96,7 +96,7 @@ def write_map(path: Path, sweeps: Sweeps, top: TopNeurons, attributes: Mapping[s
     recovery      layer, d_mlp  float32  of each neuron patched at all positions
     layer         layer         int32    the layers that were swept
     top_layer     rank          int32    layer of the neurons of the largest absolute recovery
-    top_neuron    rank          int32    their number in the layer
+    top_index    rank          int32    their number in the layer
     top_recovery  rank          float32  their recovery
     top_tokens    rank, k       text     the tokens with the largest W_out . W_U, best first
     ============  ============  =======  ====================================================
@@ -105,7 +105,7 @@ def write_map(path: Path, sweeps: Sweeps, top: TopNeurons, attributes: Mapping[s
         "recovery": Dataset(sweeps.recovery, ("layer", "d_mlp"), RECOVERY, "of each neuron patched at all positions"),
         "layer": Dataset(sweeps.layers, ("layer",), "", "the layers that were swept"),
         "top_layer": Dataset(top.layer, ("rank",), "", "layer of the neurons of the largest absolute recovery"),
-        "top_neuron": Dataset(top.neuron, ("rank",), "", "their number in the layer"),
+        "top_index": Dataset(top.index, ("rank",), "", "their number in the layer"),
         "top_recovery": Dataset(top.recovery, ("rank",), RECOVERY, "their recovery"),
         "top_tokens": Dataset(
             np.array(top.tokens, dtype=object).reshape(-1, N_TOKENS),
@@ -122,7 +122,7 @@ def top_neurons_frame(table: Table) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "layer": table["top_layer"],
-            "neuron": table["top_neuron"],
+            "index": table["top_index"],
             "recovery": table["top_recovery"].round(5),
             "tokens": [" ".join(map(repr, row)) for row in table["top_tokens"].tolist()],
         }
@@ -146,7 +146,7 @@ def write_attribution(path: Path, sweeps: Sweeps, approximate: Tensor, attribute
     Parameters
     ----------
     approximate
-        Estimated logit differences, [pair, layer, d_mlp].
+        Estimated logit differences, [prompt_pair, layer, d_mlp].
     """
     estimate = Sweep(sweeps.clean, sweeps.corrupted, approximate, sweeps.corrupted, sweeps.clean).recovery
     n_top = min(N_RANKED, sweeps.recovery.numel())

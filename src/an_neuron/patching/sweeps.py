@@ -2,8 +2,8 @@
 
     from an_neuron.patching.sweeps import LogitDifference, patch_neurons, patch_sites
 
-    maps = patch_sites(bridge, pairs, LogitDifference(answer, foil))   # {"resid_pre": Sweep, …}, [pair, layer, pos]
-    neurons = patch_neurons(bridge, pairs, LogitDifference(answer, foil), layers=[31])   # [pair, layer, d_mlp]
+    maps = patch_sites(bridge, prompt_pairs, LogitDifference(answer, foil))   # {"resid_pre": Sweep, …}, [prompt_pair, layer, pos]
+    neurons = patch_neurons(bridge, prompt_pairs, LogitDifference(answer, foil), layers=[31])   # [prompt_pair, layer, d_mlp]
 
 Every function takes a TransformerLens bridge, or an `Engine` made of one, which may be used again. The result is that
 of one forward pass for each patch with TransformerLens' hooks, to float32 rounding; `wavefront` says how it is
@@ -23,7 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.errors import UserError
 from an_neuron.patching.engine import Engine, LogitDifference, Metric
 from an_neuron.patching.wavefront import Pass, Patches
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
 __all__ = ["Engine", "LogitDifference", "Metric", "Sweep", "patch_heads", "patch_neurons", "patch_sites", "recovery"]
 
@@ -42,11 +42,11 @@ class Sweep:
     Attributes
     ----------
     clean, corrupted
-        Of the prompts as they are, [pair].
+        Of the prompts as they are, [prompt_pair].
     patched
-        With each patch, [pair, ...]; NaN where a shorter prompt has no such position.
+        With each patch, [prompt_pair, ...]; NaN where a shorter prompt has no such position.
     nothing, everything
-        Of the controls, [pair]: must be those of the base and of the source run.
+        Of the controls, [prompt_pair]: must be those of the base and of the source run.
     """
 
     clean: Tensor
@@ -56,33 +56,33 @@ class Sweep:
     everything: Tensor
 
     @property
-    def recovery_per_pair(self) -> Tensor:
-        """Recovery of each pair, [pair, ...]: 0 = as the corrupted prompt, 1 = as the clean one."""
-        return recovery(self.patched, *(self._of_pairs(values) for values in (self.clean, self.corrupted)))
+    def recovery_per_prompt_pair(self) -> Tensor:
+        """Recovery of each prompt pair, [prompt_pair, ...]: 0 = as the corrupted prompt, 1 = as the clean one."""
+        return recovery(self.patched, *(self._of_prompt_pairs(values) for values in (self.clean, self.corrupted)))
 
     @property
     def recovery(self) -> Tensor:
-        """Recovery of the pairs' mean metric, [...], over the pairs that have the position."""
+        """Recovery of the prompt pairs' mean metric, [...], over the prompt pairs that have the position."""
         there = self.patched.isfinite()
         means = [
             torch.where(there, values, torch.nan).nanmean(0)
-            for values in (self.patched, self._of_pairs(self.clean), self._of_pairs(self.corrupted))
+            for values in (self.patched, self._of_prompt_pairs(self.clean), self._of_prompt_pairs(self.corrupted))
         ]
         return recovery(*means)
 
     @property
     def standard_error(self) -> Tensor:
-        """Standard error of the recovery over the pairs, [...]; NaN for a single pair."""
-        per_pair = self.recovery_per_pair
-        number = per_pair.isfinite().sum(0)
-        deviation = (per_pair - per_pair.nanmean(0)).square().nansum(0) / (number - 1)
+        """Standard error of the recovery over the prompt pairs, [...]; NaN for a single prompt pair."""
+        per_prompt_pair = self.recovery_per_prompt_pair
+        number = per_prompt_pair.isfinite().sum(0)
+        deviation = (per_prompt_pair - per_prompt_pair.nanmean(0)).square().nansum(0) / (number - 1)
         return (deviation / number).sqrt().where(number > 1, torch.nan)
 
     def of_layer(self, number: int) -> "Sweep":
         """Return the sweep of the layer with this number among those swept, without its layer axis."""
         return replace(self, patched=self.patched[:, number])
 
-    def _of_pairs(self, values: Tensor) -> Tensor:
+    def _of_prompt_pairs(self, values: Tensor) -> Tensor:
         return values.view(-1, *[1] * (self.patched.ndim - 1))
 
 
@@ -104,12 +104,12 @@ def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
 
 def patch_sites(
     model: TransformerBridge | Engine,
-    pairs: Sequence[Pair],
+    prompt_pairs: Sequence[PromptPair],
     metric: Metric,
     sites: Sequence[str] = SITES,
     *,
     noising: bool = False,
-    tokens_a_wave: int | None = None,
+    tokens_per_wave: int | None = None,
 ) -> dict[str, Sweep]:
     """Patch sites at each layer and position.
 
@@ -117,22 +117,22 @@ def patch_sites(
     ----------
     model
         A bridge, or an engine made of one.
-    pairs
-        Token ids of the prompts, of any lengths; a pair's two prompts have the same length.
+    prompt_pairs
+        Token ids of the prompts, of any lengths; a prompt pair's two prompts have the same length.
     metric
         What is measured, `LogitDifference(answer, foil)` as a rule.
     sites
         Some of resid_pre, resid_mid, attn_out and mlp_out.
     noising
         Put corrupted activations into the clean run, instead of clean ones into the corrupted run.
-    tokens_a_wave
+    tokens_per_wave
         At most so many token positions run at once; chosen by memory if None.
 
     Returns
     -------
     dict
-        For each site a sweep whose `patched` is [pair, layer, pos], aligned at the prompts' last position. Positions
-        before the first difference of a pair have recovery exactly 0 (1 with noising).
+        For each site a sweep whose `patched` is [prompt_pair, layer, pos], aligned at the prompts' last position. Positions
+        before the first difference of a prompt pair have recovery exactly 0 (1 with noising).
 
     Raises
     ------
@@ -141,7 +141,7 @@ def patch_sites(
     """
     engine = _engine(model)
     _known(sites, [site for site in ("resid_pre", *engine.where) if site not in ("post", "z")])
-    longest = max(len(pair.clean) for pair in pairs)
+    longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
 
     def patches(passed: Pass) -> list[Patches]:
         positions = torch.arange(passed.suffix, device=engine.device)
@@ -154,18 +154,18 @@ def patch_sites(
         return table
 
     keep = {(layer, site) for layer in range(engine.n_layers) for site in sites}
-    whole = _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
+    whole = _sweep(engine, prompt_pairs, metric, keep, patches, arranged, noising, tokens_per_wave)
     return _by_site(whole, sites)
 
 
 def patch_heads(
     model: TransformerBridge | Engine,
-    pairs: Sequence[Pair],
+    prompt_pairs: Sequence[PromptPair],
     metric: Metric,
     sites: Sequence[str] = HEAD_SITES,
     *,
     noising: bool = False,
-    tokens_a_wave: int | None = None,
+    tokens_per_wave: int | None = None,
 ) -> dict[str, Sweep]:
     """Patch attention heads, each at all positions at once.
 
@@ -174,7 +174,7 @@ def patch_heads(
     Returns
     -------
     dict
-        For each site a sweep whose `patched` is [pair, layer, head]; with grouped queries k and v have fewer heads.
+        For each site a sweep whose `patched` is [prompt_pair, layer, head]; with grouped queries k and v have fewer heads.
     """
     engine = _engine(model)
     _known(sites, list(engine.n_heads))
@@ -189,20 +189,20 @@ def patch_heads(
         )
 
     keep = {(layer, site) for layer in range(engine.n_layers) for site in sites}
-    whole = _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
+    whole = _sweep(engine, prompt_pairs, metric, keep, patches, arranged, noising, tokens_per_wave)
     swept = _by_site(whole, sites)
     return {site: replace(sweep, patched=sweep.patched[..., : engine.n_heads[site]]) for site, sweep in swept.items()}
 
 
 def patch_neurons(
     model: TransformerBridge | Engine,
-    pairs: Sequence[Pair],
+    prompt_pairs: Sequence[PromptPair],
     metric: Metric,
     layers: Sequence[int] | None = None,
     *,
     per_position: bool = False,
     noising: bool = False,
-    tokens_a_wave: int | None = None,
+    tokens_per_wave: int | None = None,
 ) -> Sweep:
     """Patch each neuron of some layers.
 
@@ -218,13 +218,13 @@ def patch_neurons(
     Returns
     -------
     Sweep
-        `patched` is [pair, layer, d_mlp], or [pair, layer, d_mlp, pos].
+        `patched` is [prompt_pair, layer, d_mlp], or [prompt_pair, layer, d_mlp, pos].
     """
     engine = _engine(model)
     layers = range(engine.n_layers) if layers is None else layers
     if wrong := [layer for layer in layers if not 0 <= layer < engine.n_layers]:
         raise UserError(f"There is no layer {wrong[0]}; this model has layers 0 to {engine.n_layers - 1}.")
-    longest = max(len(pair.clean) for pair in pairs)
+    longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
 
     def patches(passed: Pass) -> list[Patches]:
         neurons = torch.arange(engine.d_mlp, device=engine.device)
@@ -242,7 +242,7 @@ def patch_neurons(
         return table
 
     keep = {(layer, site) for layer in layers for site in ("post", "mlp_out")}
-    return _sweep(engine, pairs, metric, keep, patches, arranged, noising, tokens_a_wave)
+    return _sweep(engine, prompt_pairs, metric, keep, patches, arranged, noising, tokens_per_wave)
 
 
 def _engine(model: TransformerBridge | Engine) -> Engine:
@@ -255,26 +255,28 @@ def _known(sites: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _by_site(whole: Sweep, sites: Sequence[str]) -> dict[str, Sweep]:
-    """Divide a sweep whose patched is [pair, site, layer, …]."""
+    """Divide a sweep whose patched is [prompt_pair, site, layer, …]."""
     return {site: replace(whole, patched=whole.patched[:, number]) for number, site in enumerate(sites)}
 
 
 def _sweep(
     engine: Engine,
-    pairs: Sequence[Pair],
+    prompt_pairs: Sequence[PromptPair],
     metric: Metric,
     keep: set[tuple[int, str]],
     patches: Callable[[Pass], list[Patches]],
     arranged: Callable[[Pass, list[Tensor]], Tensor],
     noising: bool,
-    tokens_a_wave: int | None,
+    tokens_per_wave: int | None,
 ) -> Sweep:
-    """Run each pair's patches in waves; `arranged` makes a table of the values of one pair's patches."""
+    """Run each prompt pair's patches in waves; `arranged` makes a table of the values of one prompt pair's patches."""
     tables, ends = [], []
-    for pair in pairs:
-        base, source = (pair.clean, pair.corrupted) if noising else (pair.corrupted, pair.clean)
+    for prompt_pair in prompt_pairs:
+        base, source = (
+            (prompt_pair.clean, prompt_pair.corrupted) if noising else (prompt_pair.corrupted, prompt_pair.clean)
+        )
         passed = Pass(engine, base, source, metric, keep)
-        rows = max(1, (tokens_a_wave or engine.tokens_a_wave(len(base))) // passed.suffix)
+        rows = max(1, (tokens_per_wave or engine.tokens_per_wave(len(base))) // passed.suffix)
         controls = [
             Patches(0, name, torch.zeros(1, dtype=torch.long, device=engine.device))
             for name in ("nothing", "everything")

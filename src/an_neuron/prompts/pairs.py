@@ -16,7 +16,7 @@ PADDING = -1
 
 
 @dataclass(frozen=True)
-class Pair:
+class PromptPair:
     """Token ids, BOS first, of a clean and a corrupted prompt of equal length."""
 
     clean: list[int]
@@ -27,14 +27,16 @@ class Pair:
 class Prompts:
     """A study's prompts as token ids; further prompts are predicted, not patched."""
 
-    pairs: list[Pair]
+    prompt_pairs: list[PromptPair]
     further: list[list[int]]
     answer: int
     foil: int
 
     def all(self) -> list[list[int]]:
-        """Return clean and corrupted prompt of each pair, then the further prompts."""
-        return [prompt for pair in self.pairs for prompt in (pair.clean, pair.corrupted)] + self.further
+        """Return clean and corrupted prompt of each prompt pair, then the further prompts."""
+        return [
+            prompt for prompt_pair in self.prompt_pairs for prompt in (prompt_pair.clean, prompt_pair.corrupted)
+        ] + self.further
 
 
 def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
@@ -46,7 +48,7 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
         If they are of different length or do not differ.
     """
     if len(base) != len(source):
-        raise UserError(f"A pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
+        raise UserError(f"A prompt pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
     for pos, (one, other) in enumerate(zip(base, source, strict=True)):
         if one != other:
             return pos
@@ -92,23 +94,26 @@ def tokenize_prompts(tokenizer: Tokenizer, study: dict[str, Any]) -> Prompts:
             ids[key] = single_token(tokenizer, study[key])
         except UserError as error:
             mistakes.append(f"{key}: {error}")
-    pairs = [Pair(tokenizer.prompt(pair["clean"]), tokenizer.prompt(pair["corrupted"])) for pair in study["prompts"]]
-    for number, pair in enumerate(pairs):
-        mistakes += [f"prompts[{number}]: {mistake}" for mistake in _pair_mistakes(tokenizer, pair)]
+    prompt_pairs = [
+        PromptPair(tokenizer.prompt(prompt_pair["clean"]), tokenizer.prompt(prompt_pair["corrupted"]))
+        for prompt_pair in study["prompts"]
+    ]
+    for number, prompt_pair in enumerate(prompt_pairs):
+        mistakes += [f"prompts[{number}]: {mistake}" for mistake in _prompt_pair_mistakes(tokenizer, prompt_pair)]
     if mistakes:
         raise UserError("\n".join(mistakes))
     further = [tokenizer.prompt(prompt) for prompt in study.get("further_prompts", [])]
-    return Prompts(pairs, further, ids["answer"], ids["foil"])
+    return Prompts(prompt_pairs, further, ids["answer"], ids["foil"])
 
 
-def _pair_mistakes(tokenizer: Tokenizer, pair: Pair) -> list[str]:
-    if pair.clean == pair.corrupted:
+def _prompt_pair_mistakes(tokenizer: Tokenizer, prompt_pair: PromptPair) -> list[str]:
+    if prompt_pair.clean == prompt_pair.corrupted:
         return ["clean and corrupted prompt are the same; change the word that decides the answer."]
-    if len(pair.clean) == len(pair.corrupted):
+    if len(prompt_pair.clean) == len(prompt_pair.corrupted):
         return []
-    clean, corrupted = ("|".join(tokenizer.texts(ids[1:])) for ids in (pair.clean, pair.corrupted))
+    clean, corrupted = ("|".join(tokenizer.texts(ids[1:])) for ids in (prompt_pair.clean, prompt_pair.corrupted))
     return [
-        f"the clean prompt has {len(pair.clean)} tokens with BOS, the corrupted one {len(pair.corrupted)}; patching "
+        f"the clean prompt has {len(prompt_pair.clean)} tokens with BOS, the corrupted one {len(prompt_pair.corrupted)}; patching "
         f"needs equal lengths, so choose words of equally many tokens. Clean: {clean}  Corrupted: {corrupted}"
     ]
 
@@ -128,23 +133,23 @@ def write_prompts(path: Path, prompts: Prompts, tokenizer: Tokenizer, attributes
     =============  ==============  =====  ==========================================================
     dataset        dims            dtype  content
     =============  ==============  =====  ==========================================================
-    clean_id       pair, pos       int32  token ids with BOS; -1 before the begin of shorter prompts
-    corrupted_id   pair, pos       int32  the same of the corrupted prompts
+    clean_id       prompt pair, pos       int32  token ids with BOS; -1 before the begin of shorter prompts
+    corrupted_id   prompt pair, pos       int32  the same of the corrupted prompts
     further_id     prompt, pos     int32  the same of prompts that are only predicted
-    clean_token    pair, pos       text   text of each token
-    corrupted_token pair, pos      text   text of each token
+    clean_token    prompt pair, pos       text   text of each token
+    corrupted_token prompt pair, pos      text   text of each token
     =============  ==============  =====  ==========================================================
 
     The root attributes answer, foil, answer_id and foil_id name the two tokens that are compared.
     """
     rows = {
-        "clean": [pair.clean for pair in prompts.pairs],
-        "corrupted": [pair.corrupted for pair in prompts.pairs],
+        "clean": [prompt_pair.clean for prompt_pair in prompts.prompt_pairs],
+        "corrupted": [prompt_pair.corrupted for prompt_pair in prompts.prompt_pairs],
         "further": prompts.further,
     }
     datasets = {}
     for name, ids in rows.items():
-        dims = ("prompt" if name == "further" else "pair", "pos")
+        dims = ("prompt" if name == "further" else "prompt_pair", "pos")
         aligned = right_aligned(ids, PADDING, np.int32)
         datasets[f"{name}_id"] = Dataset(aligned, dims, "token id", f"{name} prompts with BOS, -1 where shorter")
         if name != "further":
@@ -163,8 +168,8 @@ def read_prompts(path: Path) -> tuple[Prompts, hdf5.Table]:
     """Read prompts/tokens.h5; the table has the tokens' texts."""
     table = hdf5.read(path)
     clean, corrupted, further = (_rows(table[f"{name}_id"]) for name in ("clean", "corrupted", "further"))
-    pairs = [Pair(one, other) for one, other in zip(clean, corrupted, strict=True)]
-    return Prompts(pairs, further, int(table.attributes["answer_id"]), int(table.attributes["foil_id"])), table
+    prompt_pairs = [PromptPair(one, other) for one, other in zip(clean, corrupted, strict=True)]
+    return Prompts(prompt_pairs, further, int(table.attributes["answer_id"]), int(table.attributes["foil_id"])), table
 
 
 def token_attributes(table: hdf5.Table) -> dict[str, Any]:

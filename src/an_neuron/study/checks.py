@@ -67,11 +67,11 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         tokenize_prompts(tokenizer, dict(study))
     except UserError as error:
         found += str(error).splitlines()
-    for number, pair in enumerate(_listed_pairs(study)):
+    for number, listed in enumerate(_listed_associations(study)):
         try:
-            single_token(tokenizer, pair["token"])
+            single_token(tokenizer, listed["token"])
         except UserError as error:
-            found.append(f"pairs[{number}].token: {error}")
+            found.append(f"associations[{number}].token: {error}")
     return found
 
 
@@ -128,8 +128,10 @@ def _whole_studies(config: Config) -> Iterator[tuple[str, Config]]:
         keys = {"model": dict, "corpus": dict, "prompts": list, "answer": str, "foil": str}
         if not isinstance(study, dict) or not all(isinstance(study.get(key), kind) for key, kind in keys.items()):
             continue
-        pairs = study["prompts"]
-        if pairs and all(isinstance(pair, dict) and _are_texts(pair, "clean", "corrupted") for pair in pairs):
+        prompt_pairs = study["prompts"]
+        if prompt_pairs and all(
+            isinstance(one, dict) and _are_texts(one, "clean", "corrupted") for one in prompt_pairs
+        ):
             yield str(name), study
 
 
@@ -164,19 +166,22 @@ def _source_mistakes(study: Config) -> Iterator[str]:
         yield f"corpus.file: there is no file {corpus['file']!r}; give a local HTML or text file."
 
 
-def _listed_pairs(study: Config) -> list[Config]:
-    """Return the pairs that a study lists, if they are whole enough to look into."""
-    pairs = study.get("pairs")
+def _listed_associations(study: Config) -> list[Config]:
+    """Return the associations that a study lists, if they are whole enough to look into."""
+    associations = study.get("associations")
     return (
-        [pair for pair in pairs if isinstance(pair, dict) and _are_texts(pair, "token")]
-        if isinstance(pairs, list)
+        [listed for listed in associations if isinstance(listed, dict) and _are_texts(listed, "token")]
+        if isinstance(associations, list)
         else []
     )
 
 
 def _range_mistakes(study: Config, shape: Shape) -> list[str]:
     found = []
-    neurons = {"neuron": study.get("neuron"), **{f"pairs[{n}]": pair for n, pair in enumerate(_listed_pairs(study))}}
+    neurons = {
+        "neuron": study.get("neuron"),
+        **{f"associations[{n}]": listed for n, listed in enumerate(_listed_associations(study))},
+    }
     for where, neuron in neurons.items():
         for key, limit in (("layer", shape.n_layers), ("index", shape.d_mlp)):
             number = neuron.get(key) if isinstance(neuron, dict) else None

@@ -34,13 +34,16 @@ def cost_on_cpu(study: Mapping[str, Any], folder: Path, device: str) -> str:
     if device not in ("auto", "cpu") or kind(device) != "cpu":
         return ""
     tokenizer = Tokenizer(folder)
-    pairs = [(tokenizer.prompt(pair["clean"]), tokenizer.prompt(pair["corrupted"])) for pair in study["prompts"]]
-    suffixes = [len(clean) - first_difference(clean, corrupted) for clean, corrupted in pairs]
+    prompt_pairs = [
+        (tokenizer.prompt(prompt_pair["clean"]), tokenizer.prompt(prompt_pair["corrupted"]))
+        for prompt_pair in study["prompts"]
+    ]
+    suffixes = [len(clean) - first_difference(clean, corrupted) for clean, corrupted in prompt_pairs]
     return cost_sentence(shape, suffixes, swept_layers(study, shape), matmul_rate())
 
 
 def patching_operations(shape: Shape, suffix: int, layers: list[int]) -> int:
-    """Return the operations of a pair's sweeps of three sites and of some layers' neurons.
+    """Return the operations of a prompt pair's sweeps of three sites and of some layers' neurons.
 
     Parameters
     ----------
@@ -78,12 +81,12 @@ def row_operations(shape: Shape, suffix: int, length: int, first: int) -> int:
 
 
 def neuron_operations(shape: Shape, suffix: int, length: int, layer: int) -> int:
-    """Return the operations of a pair's sweep of a layer's neurons; see `row_operations`."""
+    """Return the operations of a prompt pair's sweep of a layer's neurons; see `row_operations`."""
     return shape.d_mlp * row_operations(shape, suffix, length, layer + 1)
 
 
 def site_operations(shape: Shape, suffix: int, length: int) -> int:
-    """Return the operations of a pair's sweep of one site, resid_pre, by layer and position; see `row_operations`."""
+    """Return the operations of a prompt pair's sweep of one site, resid_pre, by layer and position; see `row_operations`."""
     return suffix * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
 
 
@@ -99,9 +102,9 @@ def hours(operations: float, rate: float, share: float) -> float:
 
 
 def kept_bytes(n_tokens: int, dtype: str = "float32") -> int:
-    """Return the bytes that a corpus pass with `keep: all` keeps of a pair: an activation and a margin a token.
+    """Return the bytes that a corpus pass with `keep: all` keeps of a prompt pair: an activation and a margin a token.
 
-    The top prediction, 4 bytes a token before compression, is shared by all pairs.
+    The top prediction, 4 bytes a token before compression, is shared by all prompt pairs.
     """
     return n_tokens * 2 * {"float32": 4, "float16": 2}[dtype]
 

@@ -22,7 +22,7 @@ MODEL_MB = {"patching": 2000, "corpus": 3000, "processing": 2000}
 """What it takes besides, libraries included."""
 RATE = {True: 3e10, False: 5e12}
 """Operations a second that a CPU (True) or an accelerator makes at least."""
-BYTES_A_TOKEN = 3
+BYTES_PER_TOKEN = 3
 """Of a text; English has about four."""
 TEXT_BYTES = 600
 """Of memory for a token that is made of a text, at the peak."""
@@ -54,10 +54,10 @@ def model_minutes(shape: Shape, operations: float, on_cpu: bool) -> int:
 
 
 def positions(prompts: Sequence[Mapping[str, str]]) -> list[tuple[int, int]]:
-    """Return each pair's positions from its first difference on, and all; by its characters, so rather too many."""
+    """Return each prompt pair's positions from its first difference on, and all; by its characters, so rather too many."""
     found = []
-    for pair in prompts:
-        clean, corrupted = pair["clean"], pair["corrupted"]
+    for prompt_pair in prompts:
+        clean, corrupted = prompt_pair["clean"], prompt_pair["corrupted"]
         length = max(len(clean), len(corrupted))
         different = (at for at, (one, other) in enumerate(zip(clean, corrupted, strict=False)) if one != other)
         first = next(different, min(len(clean), len(corrupted)))
@@ -75,14 +75,14 @@ def sweep_operations(name: str, shape: Shape, prompts: Sequence[Mapping[str, str
     shape
         The model's sizes.
     prompts
-        Pairs of a study's configuration.
+        Prompt pairs of a study's configuration.
     layer
         Whose neurons are patched.
     """
-    return sum(_of_pair(name, shape, suffix, length, layer) for suffix, length in positions(prompts))
+    return sum(_of_prompt_pair(name, shape, suffix, length, layer) for suffix, length in positions(prompts))
 
 
-def _of_pair(name: str, shape: Shape, suffix: int, length: int, layer: int) -> int:
+def _of_prompt_pair(name: str, shape: Shape, suffix: int, length: int, layer: int) -> int:
     if name == "patch_neurons":
         return neuron_operations(shape, suffix, length, layer)
     if name == "patch_sites":
@@ -91,7 +91,7 @@ def _of_pair(name: str, shape: Shape, suffix: int, length: int, layer: int) -> i
     return heads * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
 
 
-def alignment_operations(shape: Shape) -> int:
+def congruence_operations(shape: Shape) -> int:
     """Return the operations of every neuron's alignment with every token, computed once."""
     return 2 * shape.n_layers * shape.d_mlp * shape.d_model * shape.d_vocab
 
@@ -105,7 +105,7 @@ def corpus_tokens(rows: Path, *texts: Path) -> int:
     """Return about how many tokens a corpus has: by the file of its tokens, else the first text that is there."""
     if rows.exists():
         return rows.stat().st_size // 4
-    return next((text.stat().st_size // BYTES_A_TOKEN for text in texts if text.exists()), A_BOOK)
+    return next((text.stat().st_size // BYTES_PER_TOKEN for text in texts if text.exists()), A_BOOK)
 
 
 def text_mb(n_tokens: int) -> int:

@@ -187,7 +187,7 @@ def times(benchmarks: Path, built: Iterable[str]) -> dict[str, Record]:
     benchmarks
         The folder of the benchmark files. Those of earlier builds' jobs stay there.
     built
-        The files that the study is asked for. A job of a layer, neuron, pair or shard counts if one of them bears that
+        The files that the study is asked for. A job of a layer, neuron, association or shard counts if one of them bears that
         name; the others always do.
 
     Returns
@@ -207,9 +207,13 @@ def times(benchmarks: Path, built: Iterable[str]) -> dict[str, Record]:
 
 def _is_of(names: Iterable[str], wildcards: str) -> bool:
     """Tell whether a job is of a build that has files of these names; only names with numbers come and go."""
-    wanted = re.sub(r"^(\d+)_(\d+)$", r"layer_\1_neuron_\2", wildcards)
-    whole = re.compile(rf"(^|_){re.escape(wanted)}(_|$)")
-    return not re.search(r"\d", wanted) or any(whole.search(name) for name in names)
+    if not re.search(r"\d", wildcards):
+        return True
+    wanted = re.escape(re.sub(r"^(\d+\.\d+)$", r"neuron_\1", wildcards))
+    if layer := re.fullmatch(r"layer_(\d+)", wildcards):  # the studied neuron's is swept even where it is not listed
+        wanted += rf"|neuron_{layer[1]}\.\d+"
+    whole = re.compile(rf"(^|_)({wanted})(_|$)")
+    return any(whole.search(name) for name in names)
 
 
 def _measured(path: Path) -> Record:

@@ -97,7 +97,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     ----------
     tables
         Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its alignment), top_neurons,
-        activations (of all pairs) and pair (the studied one).
+        activations (of all associations) and association (the studied one).
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
     return dict(
@@ -108,7 +108,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_neurons(read["neurons"]),
             *_alignment(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
-            *_thresholds(read["pair"]),
+            *_thresholds(read["association"]),
         ]
     )
 
@@ -152,7 +152,7 @@ def _neurons(table: Table) -> Iterator[tuple[str, Value]]:
 
 
 def _alignment(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:
-    yield "top neurons: shape", "x".join(map(str, top["neuron"].shape))
+    yield "top neurons: shape", "x".join(map(str, top["index"].shape))
     tokens = list(neuron["token"])
     for name in ("W_out_dot_W_U", "W_out_dot_W_E", "W_in_dot_W_E"):
         yield f"{name}: best token", repr(tokens[int(neuron[name].argmax())])
@@ -164,12 +164,12 @@ def _corpus(path: Path) -> Iterator[tuple[str, Value]]:
     with hdf5.opened(path) as file:
         ids, vocabulary = file["token_id"], file["vocabulary"].asstr()
         yield "corpus: rows", int(ids.shape[0])
-        yield "corpus: tokens a row", int(ids.shape[1])
+        yield "corpus: tokens per row", int(ids.shape[1])
         yield "corpus: occurrences", int(file["occurrences"][0])
         yield "corpus: top predictions", int(file["top_predictions"][0])
         yield "corpus: first tokens", " ".join(repr(vocabulary[int(token)]) for token in ids[0, 1:11])
 
 
-def _thresholds(pair: Table) -> Iterator[tuple[str, Value]]:
+def _thresholds(association: Table) -> Iterator[tuple[str, Value]]:
     for name in ("threshold", "precision", "recall"):
-        yield f"corpus: best {name}", float(pair.attributes[f"best_{name}"])
+        yield f"corpus: best {name}", float(association.attributes[f"best_{name}"])

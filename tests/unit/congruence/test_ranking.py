@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from an_neuron.congruence.ranking import align_neuron, align_tokens
+from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
 
 D_MLP = 24
 
@@ -17,7 +17,7 @@ def whole_matrix(model):
 def check_neurons(found, matrix, k):
     expected = matrix.topk(k, dim=-1)
     torch.testing.assert_close(found.value, expected.values, atol=1e-5, rtol=0)
-    assert torch.equal(found.layer * D_MLP + found.neuron, expected.indices)
+    assert torch.equal(found.layer * D_MLP + found.index, expected.indices)
 
 
 def check_tokens(found, matrix, k):
@@ -31,7 +31,7 @@ def dot(one, other):
 
 
 def test_a_neuron_is_aligned_by_dot_products_of_hugging_faces_weights(tiny):
-    found = align_neuron(tiny.raw, 1, 5)
+    found = neuron_congruence(tiny.raw, 1, 5)
     w_out = tiny.w_out(1)[5]
     unembedding = tiny.hugging_face.get_output_embeddings().weight
     embedding = tiny.hugging_face.get_input_embeddings().weight
@@ -43,11 +43,11 @@ def test_input_weights_are_aligned_with_the_embedding(tiny_gpt2):
     w_in = tiny_gpt2.module(1, "mlp.c_fc").weight[:, 5]
     embedding = tiny_gpt2.hugging_face.get_input_embeddings().weight
     expected = [dot(w_in, row) for row in embedding]
-    assert align_neuron(tiny_gpt2.raw, 1, 5).W_in_dot_W_E.tolist() == pytest.approx(expected, abs=1e-4)
+    assert neuron_congruence(tiny_gpt2.raw, 1, 5).W_in_dot_W_E.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_processed_weights_write_folded_and_centred_logits(tiny_gpt2):
-    found = align_neuron(tiny_gpt2.processed, 0, 3).W_out_dot_W_U
+    found = neuron_congruence(tiny_gpt2.processed, 0, 3).W_out_dot_W_U
     w_out = tiny_gpt2.w_out(0)[3]
     folded = tiny_gpt2.hugging_face.lm_head.weight * tiny_gpt2.final_norm().weight
     written = folded @ (w_out - w_out.mean())
@@ -55,7 +55,7 @@ def test_processed_weights_write_folded_and_centred_logits(tiny_gpt2):
 
 
 def test_micro_alignments_are_worked_out_by_hand(micro):
-    found = [align_neuron(micro.raw, 0, index) for index in range(3)]
+    found = [neuron_congruence(micro.raw, 0, index) for index in range(3)]
     # Writes (4, 0, 0), (-2, -2, 0), (0, 0, 1); a dot product is 4 times that of the coordinates.
     assert found[0].W_out_dot_W_U.tolist() == [0, 0, 0, 120, 0]
     assert found[1].W_out_dot_W_U.tolist() == [0, 0, 0, -90, 0]
@@ -66,10 +66,10 @@ def test_micro_alignments_are_worked_out_by_hand(micro):
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
 def test_the_best_of_a_micro_model_are_worked_out_by_hand_the_lowest_of_equal_ones_first(micro, chunk):
-    neurons, tokens = align_tokens(micro.raw, chunk=chunk)
+    neurons, tokens = rank_congruence(micro.raw, chunk=chunk)
     # By token: (16, -8, 0), (0, -24, 0), (0, 0, 4), (32, -16, 0), (0, 0, -4).
     assert neurons.value.tolist() == [[16, 0], [0, 0], [4, 0], [32, 0], [0, 0]]
-    assert neurons.neuron.tolist() == [[0, 2], [0, 2], [2, 0], [0, 2], [0, 1]]
+    assert neurons.index.tolist() == [[0, 2], [0, 2], [2, 0], [0, 2], [0, 1]]
     assert neurons.layer.tolist() == [[0, 0]] * 5
     assert tokens.value.tolist() == [[[32, 16], [0, 0], [4, 0]]]
     assert tokens.token.tolist() == [[[3, 0], [2, 4], [2, 0]]]
@@ -77,9 +77,9 @@ def test_the_best_of_a_micro_model_are_worked_out_by_hand_the_lowest_of_equal_on
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_a_model_with_fewer_than_k_fills_up_with_minus_infinity(micro, chunk):
-    neurons, tokens = align_tokens(micro.raw, k=7, chunk=chunk)
+    neurons, tokens = rank_congruence(micro.raw, k=7, chunk=chunk)
     assert neurons.value[0].tolist() == [16, 0, -8] + 4 * [-math.inf]
-    assert neurons.neuron[0].tolist() == [0, 2, 1, 0, 0, 0, 0]
+    assert neurons.index[0].tolist() == [0, 2, 1, 0, 0, 0, 0]
     assert tokens.value[0, 0].tolist() == [32, 16, 0, 0, 0] + 2 * [-math.inf]
     assert tokens.token[0, 0].tolist() == [3, 0, 1, 2, 4, 0, 0]
 
@@ -87,7 +87,7 @@ def test_a_model_with_fewer_than_k_fills_up_with_minus_infinity(micro, chunk):
 @pytest.mark.parametrize("chunk", [1, 7, 25, 50, 1000])
 @pytest.mark.parametrize("k", [1, 2, D_MLP + 5])
 def test_the_best_are_those_of_the_whole_matrix(tiny_gpt2, chunk, k):
-    neurons, tokens = align_tokens(tiny_gpt2.processed, k, chunk)
+    neurons, tokens = rank_congruence(tiny_gpt2.processed, k, chunk)
     matrix = whole_matrix(tiny_gpt2.processed)
     check_neurons(neurons, matrix, k)
     check_tokens(tokens, matrix, k)
@@ -95,7 +95,7 @@ def test_the_best_are_those_of_the_whole_matrix(tiny_gpt2, chunk, k):
 
 
 def test_the_best_of_every_architecture(tiny):
-    neurons, tokens = align_tokens(tiny.processed, chunk=20)
+    neurons, tokens = rank_congruence(tiny.processed, chunk=20)
     check_neurons(neurons, whole_matrix(tiny.processed), 2)
     check_tokens(tokens, whole_matrix(tiny.processed), 2)
 
@@ -104,9 +104,9 @@ def test_a_planted_neuron_is_found(tiny_gpt2):
     model, token = tiny_gpt2.load(), 33
     with torch.no_grad():
         model.blocks[1].mlp.W_out[17] = 20 * model.W_E[token]
-    neurons, tokens = align_tokens(model, k=1, chunk=7)
-    assert (int(neurons.layer[token, 0]), int(neurons.neuron[token, 0])) == (1, 17)
+    neurons, tokens = rank_congruence(model, k=1, chunk=7)
+    assert (int(neurons.layer[token, 0]), int(neurons.index[token, 0])) == (1, 17)
     assert int(tokens.token[1, 17, 0]) == token
     product = pytest.approx(20 * float(model.W_E[token].detach().square().sum()), rel=1e-5)
     assert float(neurons.value[token, 0]) == float(tokens.value[1, 17, 0]) == product
-    assert int(align_neuron(model, 1, 17).W_out_dot_W_E.argmax()) == token
+    assert int(neuron_congruence(model, 1, 17).W_out_dot_W_E.argmax()) == token

@@ -2,27 +2,27 @@ import numpy as np
 import pytest
 from book_pass import gathered
 
-from an_neuron.corpus.associations import TokenNeuron
-from an_neuron.corpus.description import describe_pair, display_bins, write_pair
-from an_neuron.corpus.overview import pairs_frame, write_pairs_html
-from an_neuron.corpus.recordings import read_pair
+from an_neuron.corpus.associations import Association
+from an_neuron.corpus.description import describe_association, display_bins, write_association
+from an_neuron.corpus.overview import associations_frame, write_associations_html
+from an_neuron.corpus.recordings import read_association
 from an_neuron.corpus.summaries import MARGIN_EDGES, N_BINS, OCTAVE_EDGES, Summary
 from an_neuron.files import hdf5
 
-PAIRS = [TokenNeuron("j", 10, 1, 5, "studied"), TokenNeuron("c", 3, 0, 3, "listed")]
-NAMES = ["token_j_layer_1_neuron_5", "token_c_layer_0_neuron_3"]
+ASSOCIATIONS = [Association("j", 10, 1, 5, "studied"), Association("c", 3, 0, 3, "listed")]
+NAMES = ["token_j_neuron_1.5", "token_c_neuron_0.3"]
 ROWS = np.random.default_rng(5).integers(1, 35, (20, 30)).astype(np.int32)  # ids that the tokenizer knows
 ROWS[:, 0] = 0
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory, tiny_gpt2):
-    return gathered(tmp_path_factory.mktemp("book"), tiny_gpt2, ROWS, PAIRS)
+    return gathered(tmp_path_factory.mktemp("book"), tiny_gpt2, ROWS, ASSOCIATIONS)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def described(request, book, tiny_gpt2):
-    return read_pair(book, request.param), *describe_pair(book, request.param, tiny_gpt2.tokenizer)
+    return read_association(book, request.param), *describe_association(book, request.param, tiny_gpt2.tokenizer)
 
 
 def counts_of(values):
@@ -55,53 +55,53 @@ def test_values_beyond_all_bins_are_in_the_last_bar():
 
 
 def test_bars_count_every_positive_activation(described):
-    pair, table, _ = described
-    positive, top = pair["activation"] > 0, pair["margin"] > 0
+    association, table, _ = described
+    positive, top = association["activation"] > 0, association["margin"] > 0
     assert table["bin_count"].sum(0).tolist() == [(positive & ~top).sum(), (positive & top).sum()]
     for low, high, (others, tops) in zip(table["bin_edge"], table["bin_edge"][1:], table["bin_count"], strict=False):
-        inside = (pair["activation"] > low) & (pair["activation"] <= high)
+        inside = (association["activation"] > low) & (association["activation"] <= high)
         assert ((inside & ~top).sum(), (inside & top).sum()) == (others, tops)
 
 
 def test_the_best_threshold_is_found_among_all(described):
-    pair, table, _ = described
-    top, threshold = pair["margin"] > 0, table.attributes["best_threshold"]
+    association, table, _ = described
+    top, threshold = association["margin"] > 0, table.attributes["best_threshold"]
     assert top.any()
-    above = pair["activation"] > threshold
+    above = association["activation"] > threshold
     assert table.attributes["best_precision"] == pytest.approx((above & top).sum() / above.sum())
     assert table.attributes["best_recall"] == pytest.approx((above & top).sum() / top.sum())
     scores = [
-        2 * ((pair["activation"] > t) & top).sum() / ((pair["activation"] > t).sum() + top.sum())
-        for t in [0, *pair["activation"][pair["activation"] > 0]]
+        2 * ((association["activation"] > t) & top).sum() / ((association["activation"] > t).sum() + top.sum())
+        for t in [0, *association["activation"][association["activation"] > 0]]
     ]
     assert table.attributes["best_f1"] == pytest.approx(max(scores))
     assert table.attributes["thresholds"] == "every activation"
 
 
 def test_contexts_are_the_texts_around_the_largest_activations(described, tiny_gpt2):
-    pair, table, _ = described
-    largest = np.sort(pair["activation"].ravel())[::-1][:20]
-    assert table["context_activation"].tolist() == largest.tolist()
+    association, table, _ = described
+    largest = np.sort(association["activation"].ravel())[::-1][:20]
+    assert table["example_activation"].tolist() == largest.tolist()
     assert table.attributes["largest"] == largest[0]
     text = tiny_gpt2.tokenizer.join
-    for number, (row, pos) in enumerate(zip(table["context_row"], table["context_pos"], strict=True)):
-        assert pair["activation"][row, pos] == largest[number]
-        assert pair["margin"][row, pos] == table["context_margin"][number]
+    for number, (row, pos) in enumerate(zip(table["example_row"], table["example_pos"], strict=True)):
+        assert association["activation"][row, pos] == largest[number]
+        assert association["margin"][row, pos] == table["example_margin"][number]
         own = ROWS[row].tolist()
         following = own[pos + 1 :] or (ROWS[row + 1, 1:].tolist() if row < 19 else [])
-        assert table["context_before"][number] == text(own[max(0, pos - 24) : pos])
-        assert table["context_token"][number] == text([own[pos]])
-        assert table["context_after"][number] == text(following[:8])
-        assert table["context_next"][number] == text(following[:1])
-        assert table["context_prediction"][number] == text([int(pair["top_prediction"][row, pos])])
+        assert table["example_before"][number] == text(own[max(0, pos - 24) : pos])
+        assert table["example_token"][number] == text([own[pos]])
+        assert table["example_after"][number] == text(following[:8])
+        assert table["example_next"][number] == text(following[:1])
+        assert table["example_prediction"][number] == text([int(association["top_prediction"][row, pos])])
 
 
 def test_predictions_are_counted_by_octave(described, tiny_gpt2):
-    pair, _, predictions = described
+    association, _, predictions = described
     assert list(predictions) == ["activation_above", "activation_up_to", "prediction", "tokens", "share"]
     for (low, high), some in predictions.groupby(["activation_above", "activation_up_to"]):
-        inside = (pair["activation"] > low) & (pair["activation"] <= high)
-        ids = pair["top_prediction"][inside].tolist()
+        inside = (association["activation"] > low) & (association["activation"] <= high)
+        ids = association["top_prediction"][inside].tolist()
         texts = [tiny_gpt2.tokenizer.text(token) for token in ids]
         assert len(some) <= 5
         assert some["tokens"].is_monotonic_decreasing
@@ -115,9 +115,9 @@ def test_predictions_are_counted_by_octave(described, tiny_gpt2):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kept_summary_gives_the_same_but_for_the_thresholds(tmp_path, tiny_gpt2, book, name):
-    kept = gathered(tmp_path, tiny_gpt2, ROWS, PAIRS, keep="summary")
-    exact, predictions = describe_pair(book, name, tiny_gpt2.tokenizer)
-    table, others = describe_pair(kept, name, tiny_gpt2.tokenizer)
+    kept = gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS, keep="summary")
+    exact, predictions = describe_association(book, name, tiny_gpt2.tokenizer)
+    table, others = describe_association(kept, name, tiny_gpt2.tokenizer)
     assert predictions.equals(others)
     curve = {"threshold", "precision", "recall"}
     for key in set(exact.datasets) - curve:
@@ -125,19 +125,19 @@ def test_a_kept_summary_gives_the_same_but_for_the_thresholds(tmp_path, tiny_gpt
     # The best of the bins' edges is at most as good as the best of all thresholds, and near it.
     assert exact.attributes["best_f1"] - 0.05 <= table.attributes["best_f1"] <= exact.attributes["best_f1"]
     assert table.attributes["thresholds"] == "bin edges"
-    pair = read_pair(book, name)
-    inside = pair["activation"] > table["activation_edge"][0]
-    assert table["density"].sum() == inside.sum() == (pair["activation"] > 0).sum()
+    association = read_association(book, name)
+    inside = association["activation"] > table["activation_edge"][0]
+    assert table["density"].sum() == inside.sum() == (association["activation"] > 0).sum()
     top = table["margin_edge"][1:] > 0
-    assert table["density"][:, top].sum() == (inside & (pair["margin"] > 0)).sum()
+    assert table["density"][:, top].sum() == (inside & (association["margin"] > 0)).sum()
     assert (np.diff(table["activation_edge"]) > 0).all()
     assert (np.diff(table["margin_edge"]) > 0).all()
 
 
 def test_a_neuron_that_is_never_active_has_an_empty_density(tmp_path, micro):
-    pairs = [TokenNeuron("c", 3, 0, 2, "studied")]
-    kept = gathered(tmp_path, micro, [[0, 1], [0, 2]], pairs, keep="summary")
-    table, predictions = describe_pair(kept, "token_c_layer_0_neuron_2", micro.tokenizer)
+    associations = [Association("c", 3, 0, 2, "studied")]
+    kept = gathered(tmp_path, micro, [[0, 1], [0, 2]], associations, keep="summary")
+    table, predictions = describe_association(kept, "token_c_neuron_0.2", micro.tokenizer)
     assert table["density"].tolist() == [[0]]
     assert table["threshold"].tolist() == [0]
     assert predictions.empty
@@ -145,8 +145,8 @@ def test_a_neuron_that_is_never_active_has_an_empty_density(tmp_path, micro):
 
 def test_a_table_comes_back_as_it_was_written(tmp_path, described):
     _, table, _ = described
-    write_pair(tmp_path / "pair.h5", table, {"study": "tiny"})
-    again = hdf5.read(tmp_path / "pair.h5")
+    write_association(tmp_path / "association.h5", table, {"study": "tiny"})
+    again = hdf5.read(tmp_path / "association.h5")
     for key, values in table.datasets.items():
         if values.dtype == object:
             assert again[key].tolist() == [text.replace("\0", "\N{SYMBOL FOR NULL}") for text in values]
@@ -156,18 +156,18 @@ def test_a_table_comes_back_as_it_was_written(tmp_path, described):
     assert again.attributes["best_f1"] == table.attributes["best_f1"]
 
 
-def test_pairs_are_listed_with_what_was_measured(tmp_path, book, tiny_gpt2):
-    tables = [describe_pair(book, name, tiny_gpt2.tokenizer)[0] for name in NAMES]
-    frame = pairs_frame(PAIRS, tables)
+def test_associations_are_listed_with_what_was_measured(tmp_path, book, tiny_gpt2):
+    tables = [describe_association(book, name, tiny_gpt2.tokenizer)[0] for name in NAMES]
+    frame = associations_frame(ASSOCIATIONS, tables)
     assert frame["token"].tolist() == ["'j'", "'c'"]
     assert frame["source"].tolist() == ["studied", "listed"]
     assert frame["largest_activation"].tolist() == [round(table.attributes["largest"], 4) for table in tables]
     assert frame["best_f1"].tolist() == [round(table.attributes["best_f1"], 4) for table in tables]
     assert frame["occurrences"].tolist() == [(ROWS[:, 1:] == token).sum() for token in (10, 3)]
-    write_pairs_html(frame, tmp_path / "pairs.html")
-    page = (tmp_path / "pairs.html").read_text(encoding="utf-8")
+    write_associations_html(frame, tmp_path / "associations.html")
+    page = (tmp_path / "associations.html").read_text(encoding="utf-8")
     assert "largest activation" in page
-    assert "2 pairs" in page
+    assert "2 associations" in page
 
 
 def test_margins_above_zero_are_told_from_those_below():

@@ -28,11 +28,11 @@ def stored(tmp_path):
     """Write a table and read it back, as the workflow does."""
 
     def store(places=PLACES, **attributes):
-        path = tmp_path / "pair.h5"
+        path = tmp_path / "association.h5"
         texts = ("before", "token", "after", "next", "prediction")
         values = {name: np.array(some, dtype=object if name in texts else None) for name, some in places.items()}
-        datasets = {f"context_{name}": Dataset(some, ("context",)) for name, some in values.items()}
-        hdf5.write(path, datasets, {"layer": 31, "neuron": 892, "token": " an"} | attributes)
+        datasets = {f"example_{name}": Dataset(some, ("example",)) for name, some in values.items()}
+        hdf5.write(path, datasets, {"layer": 31, "index": 892, "token": " an"} | attributes)
         return hdf5.read(path)
 
     return store
@@ -63,15 +63,15 @@ class Cells(HTMLParser):
 
 
 def page_of(table, tmp_path):
-    path = tmp_path / "page" / "contexts.html"
-    examples.write_contexts_html(table, path)
-    assert [file.name for file in path.parent.iterdir()] == ["contexts.html"]
+    path = tmp_path / "page" / "examples.html"
+    examples.write_examples_html(table, path)
+    assert [file.name for file in path.parent.iterdir()] == ["examples.html"]
     return path.read_text(encoding="utf-8")
 
 
 def test_places_are_ranked_by_activation(stored):
     backwards = {name: values[::-1] for name, values in PLACES.items()}
-    frame = examples.contexts_frame(stored(backwards))
+    frame = examples.examples_frame(stored(backwards))
     columns = ["rank", "activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos"]
     assert list(frame.columns) == columns
     assert frame["rank"].tolist() == [1, 2, 3]
@@ -80,8 +80,8 @@ def test_places_are_ranked_by_activation(stored):
 
 
 def test_the_frame_survives_a_csv_file(stored, tmp_path):
-    examples.contexts_frame(stored()).to_csv(tmp_path / "contexts.csv", index=False)
-    with (tmp_path / "contexts.csv").open(encoding="utf-8", newline="") as file:
+    examples.examples_frame(stored()).to_csv(tmp_path / "examples.csv", index=False)
+    with (tmp_path / "examples.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["before"] for row in rows] == ["He ate", "", "a & b\n"]
     assert [row["token"] for row in rows] == [" such", "<b>", "\N{SYMBOL FOR NULL}"]
@@ -105,9 +105,9 @@ def test_the_token_at_the_place_is_marked_and_bars_and_red_say_what_the_numbers_
     assert "He ate<mark> such</mark> an apple</td>" in page
     assert "<mark>&lt;b&gt;</mark>old&lt;/b&gt;</td>" in page
     for row, share in enumerate((100, 75, 25)):
-        start = page.index(f"#T_contexts_row{row}_col1 {{")
+        start = page.index(f"#T_examples_row{row}_col1 {{")
         assert f"transparent {share}.0%)" in page[start : page.index("}", start)]
-    assert "#T_contexts_row0_col2 {\n  color: #cf222e" in page
+    assert "#T_examples_row0_col2 {\n  color: #cf222e" in page
     assert "row1_col2 {" not in page, "a negative margin is not red"
     assert "row2_col2 {" not in page, "a tie is no top prediction"
 

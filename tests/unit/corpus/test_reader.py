@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from an_neuron.corpus.associations import TokenNeuron
-from an_neuron.corpus.batches import rows_a_batch, shard_rows
+from an_neuron.corpus.associations import Association
+from an_neuron.corpus.batches import rows_per_batch, shard_rows
 from an_neuron.corpus.reader import Reader, margins_and_top, record
 from an_neuron.corpus.rows import token_rows
 from an_neuron.errors import UserError
@@ -15,17 +15,17 @@ ROWS = np.random.default_rng(0).integers(1, 50, (5, 9)).astype(np.int32)
 ROWS[:, 0] = 0
 
 
-def pairs_of(*triples):
-    return [TokenNeuron(f"token {token}", token, layer, index, "listed") for token, layer, index in triples]
+def associations_of(*triples):
+    return [Association(f"token {token}", token, layer, index, "listed") for token, layer, index in triples]
 
 
-PAIRS = pairs_of((TOKEN, LAYER, INDEX), (8, 0, 3), (TOKEN, 1, 2), (9, 0, 0))
+ASSOCIATIONS = associations_of((TOKEN, LAYER, INDEX), (8, 0, 3), (TOKEN, 1, 2), (9, 0, 0))
 TOKENS = [7, 8, 9]
 
 
-def recorded(model, rows, pairs=PAIRS, readout="unembedding", precision="highest", **options):
+def recorded(model, rows, associations=ASSOCIATIONS, readout="unembedding", precision="highest", **options):
     """Return activations, margins and top predictions of all rows, and how many rows came at once."""
-    parts = list(record(Reader(model, pairs, readout, precision), rows, **options))
+    parts = list(record(Reader(model, associations, readout, precision), rows, **options))
     joined = (
         np.concatenate([getattr(part, name) for part in parts], axis=-2)
         for name in ("activation", "margin", "top_prediction")
@@ -70,9 +70,9 @@ def test_embedding_margins_leave_out_the_final_norms_weights(tiny):
 def test_activations_are_what_the_down_projections_read(tiny, readout):
     activation = recorded(tiny.raw, ROWS, readout=readout)[0]
     assert activation.shape == (4, *ROWS.shape)
-    for pair, found in zip(PAIRS, activation, strict=True):
-        module = tiny.module(pair.layer, tiny.parts.down)
-        expected = tiny.inputs(module, ROWS.astype(np.int64))[..., pair.index]
+    for association, found in zip(ASSOCIATIONS, activation, strict=True):
+        module = tiny.module(association.layer, tiny.parts.down)
+        expected = tiny.inputs(module, ROWS.astype(np.int64))[..., association.index]
         assert found == pytest.approx(expected.numpy(), abs=1e-5, rel=1e-5)
 
 
@@ -128,7 +128,7 @@ def test_bfloat16_is_near_and_high_is_nearer(tiny, readout):
 
 def test_bfloat16_leaves_the_bridge_as_it_was(tiny_gpt2):
     model = tiny_gpt2.load()
-    Reader(model, PAIRS, "unembedding", "bfloat16")
+    Reader(model, ASSOCIATIONS, "unembedding", "bfloat16")
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
@@ -158,8 +158,8 @@ def test_a_device_out_of_memory_gets_half_the_rows(tiny_gpt2, monkeypatch, caplo
 
 def test_micro_margins_are_worked_out_by_hand(micro):
     rows = np.array([[0, 1], [0, 2]], dtype=np.int32)
-    pairs = pairs_of((3, 0, 0), (4, 0, 1))
-    activation, margin, top, _ = recorded(micro.raw, rows, pairs)
+    associations = associations_of((3, 0, 0), (4, 0, 1))
+    activation, margin, top, _ = recorded(micro.raw, rows, associations)
     assert activation.tolist() == [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
     # Logits of token 3: 36 39 36 -24; of token 4: 0 0 0 5; of the others 0.
     assert margin[0].flatten().tolist() == pytest.approx([36, 39, 36, -29], abs=1e-5)
@@ -167,7 +167,7 @@ def test_micro_margins_are_worked_out_by_hand(micro):
     assert top.tolist() == [[3, 3], [3, 4]]
     # Embeddings (1, 0, 0), (0, 3, 0), (0, 0, 1), (2, 0, 0), (0, 0, -1), times 4, dot the normalised streams, which are
     # (1, 0, 0) at BOS, (4, 3, 0)/5 and (-2, -2, 1)/3.
-    _, margin, top, _ = recorded(micro.raw, rows, pairs, "embedding")
+    _, margin, top, _ = recorded(micro.raw, rows, associations, "embedding")
     assert margin[0].flatten().tolist() == pytest.approx([8 - 4, 6.4 - 7.2, 8 - 4, -16 / 3 - 4 / 3], abs=1e-5)
     assert top.tolist() == [[3, 1], [3, 2]]
 
@@ -196,7 +196,7 @@ def test_broken_weights_are_refused_with_the_place(micro):
     with torch.no_grad():
         model.W_E[4] = torch.nan
     rows = np.array([[0, 1]] * 3 + [[0, 4], [0, 1]], dtype=np.int32)
-    parts = record(Reader(model, pairs_of((3, 0, 0)), "unembedding"), rows, size=2)
+    parts = record(Reader(model, associations_of((3, 0, 0)), "unembedding"), rows, size=2)
     assert next(parts).margin[0, :, 1].tolist() == pytest.approx([39, 39])
     with pytest.raises(UserError, match="activation of neuron 0 of layer 0 is nan in row 3 of the corpus at position"):
         next(parts)
@@ -207,7 +207,7 @@ def test_a_model_without_finite_logits_is_refused_at_once(micro):
     with torch.no_grad():
         model.W_E[2] = torch.nan
     with pytest.raises(UserError, match="logits are not finite numbers; its weights may be damaged"):
-        Reader(model, pairs_of((3, 0, 0)), "unembedding")
+        Reader(model, associations_of((3, 0, 0)), "unembedding")
 
 
 def test_ids_beyond_the_vocabulary_are_refused_with_the_place(tiny_gpt2):
@@ -226,15 +226,15 @@ def test_ids_beyond_the_vocabulary_are_refused_with_the_place(tiny_gpt2):
         ((1, 0, 24), "no neuron 24 of layer 0"),
     ],
 )
-def test_pairs_that_the_model_does_not_have_are_refused(tiny_gpt2, triple, said):
+def test_associations_that_the_model_does_not_have_are_refused(tiny_gpt2, triple, said):
     with pytest.raises(UserError, match=said):
-        Reader(tiny_gpt2.raw, pairs_of(triple), "unembedding")
+        Reader(tiny_gpt2.raw, associations_of(triple), "unembedding")
 
 
 @pytest.mark.parametrize("options", [("embeddings", "highest"), ("embedding", "float16")])
 def test_unknown_readouts_and_precisions_are_refused(tiny_gpt2, options):
     with pytest.raises(UserError, match=options[0]):
-        Reader(tiny_gpt2.raw, PAIRS, *options)
+        Reader(tiny_gpt2.raw, ASSOCIATIONS, *options)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 7, 31, 1005])
@@ -246,8 +246,8 @@ def test_shards_divide_the_rows_among_them(n_rows, n_ctx):
         assert bounds[-1][1] == n_rows
         assert all(end == start for (_, end), (start, _) in pairwise(bounds))
         assert all(first < upto for first, upto in bounds)
-        if n_shards * rows_a_batch(n_ctx, on_cpu=False) <= n_rows:
-            assert all(first % rows_a_batch(n_ctx, on_cpu=False) == 0 for first, _ in bounds)
+        if n_shards * rows_per_batch(n_ctx, on_cpu=False) <= n_rows:
+            assert all(first % rows_per_batch(n_ctx, on_cpu=False) == 0 for first, _ in bounds)
 
 
 def test_more_shards_than_rows_are_refused():
@@ -256,8 +256,8 @@ def test_more_shards_than_rows_are_refused():
 
 
 def test_batches_hold_at_least_a_row():
-    assert [rows_a_batch(n_ctx, on_cpu=True) for n_ctx in (1, 1024, 1500, 9000)] == [2048, 2, 1, 1]
-    assert rows_a_batch(9000, on_cpu=False) == 8 * rows_a_batch(9000, on_cpu=True)
+    assert [rows_per_batch(n_ctx, on_cpu=True) for n_ctx in (1, 1024, 1500, 9000)] == [2048, 2, 1, 1]
+    assert rows_per_batch(9000, on_cpu=False) == 8 * rows_per_batch(9000, on_cpu=True)
 
 
 def test_rows_begin_with_bos_and_drop_the_remainder(tiny_gpt2):

@@ -5,32 +5,36 @@ import numpy as np
 import pytest
 from book_pass import gathered
 
-from an_neuron.corpus.associations import TokenNeuron
-from an_neuron.corpus.recordings import Recorded, gather, read_pair, read_summary, write_shard
+from an_neuron.corpus.associations import Association
+from an_neuron.corpus.recordings import Recorded, gather, read_association, read_summary, write_shard
 from an_neuron.corpus.summaries import Summary
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 
-MICRO_PAIRS = [
-    TokenNeuron("c", 3, 0, 0, "studied"),
-    TokenNeuron("d", 4, 0, 1, "listed"),
-    TokenNeuron("c", 3, 0, 1, "listed"),
+MICRO_ASSOCIATIONS = [
+    Association("c", 3, 0, 0, "studied"),
+    Association("d", 4, 0, 1, "listed"),
+    Association("c", 3, 0, 1, "listed"),
 ]
-FIRST, SECOND, THIRD = ("token_c_layer_0_neuron_0", "token_d_layer_0_neuron_1", "token_c_layer_0_neuron_1")
+FIRST, SECOND, THIRD = ("token_c_neuron_0.0", "token_d_neuron_0.1", "token_c_neuron_0.1")
 MICRO_ROWS = [[0, 1, 3], [0, 2, 1], [3, 3, 3]]
-PAIRS = [TokenNeuron("g", 7, 1, 5, "studied"), TokenNeuron("h", 8, 0, 3, "listed"), TokenNeuron("g", 7, 0, 2, "listed")]
-NAMES = ["token_g_layer_1_neuron_5", "token_h_layer_0_neuron_3", "token_g_layer_0_neuron_2"]
+ASSOCIATIONS = [
+    Association("g", 7, 1, 5, "studied"),
+    Association("h", 8, 0, 3, "listed"),
+    Association("g", 7, 0, 2, "listed"),
+]
+NAMES = ["token_g_neuron_1.5", "token_h_neuron_0.3", "token_g_neuron_0.2"]
 ROWS = np.random.default_rng(5).integers(1, 50, (11, 9)).astype(np.int32)
 
 
 @pytest.fixture
 def whole(tmp_path, tiny_gpt2):
-    return gathered(tmp_path / "whole", tiny_gpt2, ROWS, PAIRS, size=2)
+    return gathered(tmp_path / "whole", tiny_gpt2, ROWS, ASSOCIATIONS, size=2)
 
 
 def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
-    path = gathered(tmp_path, micro, MICRO_ROWS, MICRO_PAIRS)
-    first, second, third = (read_pair(path, name) for name in (FIRST, SECOND, THIRD))
+    path = gathered(tmp_path, micro, MICRO_ROWS, MICRO_ASSOCIATIONS)
+    first, second, third = (read_association(path, name) for name in (FIRST, SECOND, THIRD))
     assert first["activation"].tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     assert second["activation"].tolist() == third["activation"].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
     assert first["margin"].ravel().tolist() == pytest.approx([36, 39, 36, 36, -29, 39, 36, 36, 36], abs=1e-5)
@@ -42,7 +46,7 @@ def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
     # At the beginning of a row a token is BOS, so the first of the last row's does not count.
     assert [(t.attributes["occurrences"], t.attributes["top_predictions"]) for t in (first, second)] == [(3, 8), (0, 1)]
     attributes = second.attributes
-    assert [attributes[name] for name in ("token", "token_id", "layer", "neuron", "n_tokens")] == ["d", 4, 0, 1, 9]
+    assert [attributes[name] for name in ("token", "token_id", "layer", "index", "n_tokens")] == ["d", 4, 0, 1, 9]
     assert [attributes[name] for name in ("study", "readout", "dtype", "keep")] == [
         "tiny",
         "unembedding",
@@ -53,17 +57,17 @@ def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
 
 @pytest.mark.parametrize("n_shards", [2, 3, 11])
 def test_gathered_shards_equal_the_unsharded_pass_bit_for_bit(tmp_path, tiny, n_shards):
-    whole = gathered(tmp_path / "whole", tiny, ROWS, PAIRS, size=2)
-    parts = gathered(tmp_path / "parts", tiny, ROWS, PAIRS, n_shards, size=2)
+    whole = gathered(tmp_path / "whole", tiny, ROWS, ASSOCIATIONS, size=2)
+    parts = gathered(tmp_path / "parts", tiny, ROWS, ASSOCIATIONS, n_shards, size=2)
     for name in NAMES:
-        one, other = read_pair(whole, name), read_pair(parts, name)
+        one, other = read_association(whole, name), read_association(parts, name)
         assert all((one[key] == other[key]).all() for key in one.datasets)
         assert one.attributes == other.attributes
 
 
 @pytest.mark.parametrize("n_shards", [1, 2, 11])
 def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, n_shards):
-    kept = gathered(tmp_path / "kept", tiny_gpt2, ROWS, PAIRS, n_shards, "summary", size=2)
+    kept = gathered(tmp_path / "kept", tiny_gpt2, ROWS, ASSOCIATIONS, n_shards, "summary", size=2)
     for name in NAMES:
         summary, expected = read_summary(kept, name), read_summary(whole, name, rows_at_once=4)
         for part in ("count", "prediction_count"):
@@ -77,18 +81,18 @@ def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, n_sha
             assert (file[name][:] == other[name][:]).all()
 
 
-def test_the_summary_of_a_pair_is_that_of_its_values(whole):
-    table, summary = read_pair(whole, NAMES[1]), Summary(50)
+def test_the_summary_of_a_association_is_that_of_its_values(whole):
+    table, summary = read_association(whole, NAMES[1]), Summary(50)
     summary.add(table["activation"], table["margin"], table["top_prediction"], 0)
     assert (summary.count == read_summary(whole, NAMES[1]).count).all()
 
 
 def test_half_precision_is_within_its_rounding(tmp_path, tiny_gpt2, whole):
-    half = gathered(tmp_path / "half", tiny_gpt2, ROWS, PAIRS, dtype="float16", size=2)
+    half = gathered(tmp_path / "half", tiny_gpt2, ROWS, ASSOCIATIONS, dtype="float16", size=2)
     with h5py.File(half) as file:
         assert file["activation"].dtype == file["margin"].dtype == np.float16
     for name in NAMES:
-        exact, rounded = read_pair(whole, name), read_pair(half, name)
+        exact, rounded = read_association(whole, name), read_association(half, name)
         for key in ("activation", "margin"):
             assert rounded[key].dtype == np.float32
             assert rounded[key] == pytest.approx(exact[key], rel=2**-11, abs=2**-24)
@@ -96,31 +100,31 @@ def test_half_precision_is_within_its_rounding(tmp_path, tiny_gpt2, whole):
 
 
 def test_a_gathered_file_is_read_where_its_folder_was_moved(tmp_path, tiny_gpt2, monkeypatch):
-    path = gathered(tmp_path / "here", tiny_gpt2, ROWS, PAIRS, 3)
-    before = read_pair(path, NAMES[0])
+    path = gathered(tmp_path / "here", tiny_gpt2, ROWS, ASSOCIATIONS, 3)
+    before = read_association(path, NAMES[0])
     there = tmp_path / "there" / "deeper"
     shutil.move(tmp_path / "here", there)
     monkeypatch.chdir(tmp_path)
-    after = read_pair(there / "activations" / "pairs.h5", NAMES[0])
+    after = read_association(there / "activations" / "associations.h5", NAMES[0])
     assert all((before[key] == after[key]).all() for key in before.datasets)
-    assert (there / "activations" / "pairs.h5").stat().st_size < 100_000
+    assert (there / "activations" / "associations.h5").stat().st_size < 100_000
 
 
 @pytest.mark.parametrize("lost", ["activations/shards/2-of-3.h5", "corpus/tokens.h5"])
 def test_a_lost_or_damaged_source_is_named(tmp_path, tiny_gpt2, lost):
-    path = gathered(tmp_path, tiny_gpt2, ROWS, PAIRS, 3)
+    path = gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS, 3)
     source = tmp_path / lost
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=source.name):
-        read_pair(path, NAMES[0])
+        read_association(path, NAMES[0])
     source.unlink()
     with pytest.raises(UserError, match=source.name):
-        read_pair(path, NAMES[0])
+        read_association(path, NAMES[0])
 
 
 def test_a_flipped_bit_in_a_value_is_noticed(tmp_path, tiny_gpt2):
-    path = gathered(tmp_path, tiny_gpt2, ROWS, PAIRS)
+    path = gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS)
     shard = tmp_path / "activations" / "shards" / "1-of-1.h5"
     with h5py.File(shard) as file:
         where = file["activation"].id.get_chunk_info(0).byte_offset
@@ -128,29 +132,29 @@ def test_a_flipped_bit_in_a_value_is_noticed(tmp_path, tiny_gpt2):
     content[where + 5] ^= 1
     shard.write_bytes(content)
     with pytest.raises(UserError, match=r"damaged.*run snakemake again"):
-        read_pair(path, NAMES[0])
+        read_association(path, NAMES[0])
 
 
 def test_shards_of_different_passes_are_not_gathered(tmp_path, tiny_gpt2):
     shards = tmp_path / "activations" / "shards"
-    gathered(tmp_path, tiny_gpt2, ROWS, PAIRS, 3)
+    gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS, 3)
     tokens, rest = tmp_path / "corpus" / "tokens.h5", (["?"] * 50, {})
     paths = [shards / f"{number}-of-3.h5" for number in (1, 2, 3)]
     out = tmp_path / "again.h5"
     for some in (paths[:2], paths[1:], [paths[0], paths[2]], [*paths, paths[1]]):
         with pytest.raises(UserError, match=r"hold the rows .* of 11"):
             gather(out, some, tokens, *rest)
-    gathered(tmp_path / "other", tiny_gpt2, ROWS, PAIRS[::-1], 3)
-    with pytest.raises(UserError, match="not the same pairs"):
+    gathered(tmp_path / "other", tiny_gpt2, ROWS, ASSOCIATIONS[::-1], 3)
+    with pytest.raises(UserError, match="not the same associations"):
         gather(out, [*paths[:2], tmp_path / "other/activations/shards/3-of-3.h5"], tokens, *rest)
     assert not out.exists()
     gather(out, paths[::-1], tokens, *rest)  # any order is right
-    assert (read_pair(out, NAMES[0])["token_id"] == ROWS).all()
+    assert (read_association(out, NAMES[0])["token_id"] == ROWS).all()
 
 
-def test_unknown_pairs_are_named(whole):
-    with pytest.raises(UserError, match=r"holds no pair token_x.*token_g_layer_1_neuron_5, token_h"):
-        read_pair(whole, "token_x_layer_0_neuron_0")
+def test_unknown_associations_are_named(whole):
+    with pytest.raises(UserError, match=r"holds no association token_x.*token_g_neuron_1.5, token_h"):
+        read_association(whole, "token_x_neuron_0.0")
 
 
 def part_of(n_rows):
@@ -160,7 +164,7 @@ def part_of(n_rows):
 
 def write(path, parts, n_rows=3):
     rows = np.zeros((n_rows, 2), np.int32)
-    write_shard(path, parts, rows, (0, n_rows), PAIRS[:1], 50, "all", "float32", {})
+    write_shard(path, parts, rows, (0, n_rows), ASSOCIATIONS[:1], 50, "all", "float32", {})
 
 
 def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
@@ -178,7 +182,7 @@ def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
     part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
     rows = np.zeros((1, 2), np.int32)
     with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold; write `dtype: float32`"):
-        write_shard(tmp_path / "shard.h5", [part], rows, (0, 1), PAIRS[:1], 50, "all", "float16", {})
+        write_shard(tmp_path / "shard.h5", [part], rows, (0, 1), ASSOCIATIONS[:1], 50, "all", "float16", {})
     assert not list(tmp_path.iterdir())
 
 
@@ -205,15 +209,15 @@ def test_rows_are_written_in_whole_chunks_however_they_come(tmp_path, monkeypatc
 
 def test_the_same_pass_gives_the_same_bytes(tmp_path, tiny_gpt2):
     for keep in ("all", "summary"):
-        one, other = (gathered(tmp_path / keep / name, tiny_gpt2, ROWS, PAIRS, 2, keep) for name in "ab")
-        for path in ("activations/pairs.h5", "activations/shards/1-of-2.h5", "activations/shards/2-of-2.h5"):
-            pair = [(folder.parents[1] / path).read_bytes() for folder in (one, other)]
-            assert pair[0] == pair[1], path
+        one, other = (gathered(tmp_path / keep / name, tiny_gpt2, ROWS, ASSOCIATIONS, 2, keep) for name in "ab")
+        for path in ("activations/associations.h5", "activations/shards/1-of-2.h5", "activations/shards/2-of-2.h5"):
+            association = [(folder.parents[1] / path).read_bytes() for folder in (one, other)]
+            assert association[0] == association[1], path
 
 
 def test_no_dataset_holds_a_time(tmp_path, tiny_gpt2):
     for keep in ("all", "summary"):
-        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, ASSOCIATIONS, 2, keep)
         for name in (path, path.parent / "shards" / "1-of-2.h5"):
             with h5py.File(name) as file:
                 assert {h5py.h5g.get_objinfo(dataset.id).mtime for dataset in file.values()} == {0}
@@ -221,7 +225,7 @@ def test_no_dataset_holds_a_time(tmp_path, tiny_gpt2):
 
 def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
     for keep in ("all", "summary"):
-        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, PAIRS, 2, keep)
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, ASSOCIATIONS, 2, keep)
         for name in (path, path.parent / "shards" / "1-of-2.h5"):
             with h5py.File(name) as file:
                 for dataset in file.values():
@@ -230,6 +234,6 @@ def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
 
 
 def test_values_come_back_as_float32_tables(whole):
-    table = read_pair(whole, NAMES[2])
+    table = read_association(whole, NAMES[2])
     assert isinstance(table, hdf5.Table)
     assert table["activation"].dtype == table["margin"].dtype == np.float32

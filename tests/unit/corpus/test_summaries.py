@@ -5,7 +5,7 @@ from an_neuron.corpus.summaries import (
     ACTIVATION_EDGES,
     FIRST_TOP,
     MARGIN_EDGES,
-    N_CONTEXTS,
+    N_EXAMPLES,
     OCTAVE_EDGES,
     STEPS,
     Summary,
@@ -75,7 +75,7 @@ def test_counts_are_worked_out_by_hand():
 def test_places_are_the_most_activating_and_of_equal_ones_the_first():
     columns = random_rows(0, 40)
     places = summary_of(*columns).places
-    order = sorted(np.ndindex(columns[0].shape), key=lambda place: (-columns[0][place], *place))[:N_CONTEXTS]
+    order = sorted(np.ndindex(columns[0].shape), key=lambda place: (-columns[0][place], *place))[:N_EXAMPLES]
     assert list(zip(places.row.tolist(), places.pos.tolist(), strict=True)) == order
     assert places.activation.tolist() == [columns[0][place] for place in order]
     assert places.margin.tolist() == [columns[1][place] for place in order]

@@ -18,8 +18,8 @@ def points(figure):
     return sum(len(trace.x) for trace in figure.data)
 
 
-def pairs(trace):
-    return [tuple(pair) for pair in np.asarray(trace.customdata).tolist()]
+def places(trace):
+    return [tuple(place) for place in np.asarray(trace.customdata).tolist()]
 
 
 # Heads
@@ -75,7 +75,7 @@ def neuron_map(stored, recovery, layers, top):
             "recovery": (recovery, "layer", "d_mlp"),
             "layer": (np.array(layers), "layer"),
             "top_layer": (np.array(layer), "rank"),
-            "top_neuron": (np.array(neuron), "rank"),
+            "top_index": (np.array(neuron), "rank"),
             "top_recovery": (np.array(found), "rank"),
             "top_tokens": (np.array(tokens, dtype=object), "rank", "k"),
         },
@@ -96,7 +96,7 @@ def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_token
     assert list(odd.x) == [1.0, 1.5, 1.75]
     assert list(listed.x) == [0.75, 1.25]
     assert list(listed.y) == pytest.approx([0.5, -0.2])
-    assert pairs(listed) == [(0, 3), (1, 1)]
+    assert places(listed) == [(0, 3), (1, 1)]
     assert list(listed.hovertext) == ["' an', '&lt;b&gt;'", "'↵', ' a'"]
     assert "Top tokens=%{hovertext}" in listed.hovertemplate
     assert even.hovertemplate.startswith("Layer=%{customdata[0]}<br>Neuron=%{customdata[1]}<br>Recovery=%{y")
@@ -112,8 +112,8 @@ def test_a_subset_of_layers_leaves_no_gaps_and_keeps_its_names(stored):
     figure = patching.neuron_map_fig(neuron_map(stored, recovery, [7, 31, 35], [(7, 1, [" an"]), (35, 0, [" x"])]))
     assert list(figure.layout.xaxis.tickvals) == [0.5, 1.5, 2.5]
     assert list(figure.layout.xaxis.ticktext) == ["7", "31", "35"]
-    assert pairs(figure.data[1]) == [(31, 0), (31, 1)]
-    assert pairs(figure.data[2]) == [(7, 1), (35, 0)]
+    assert places(figure.data[1]) == [(31, 0), (31, 1)]
+    assert places(figure.data[2]) == [(7, 1), (35, 0)]
     assert [(x, text) for x, _, text in arrows(figure)] == [(0.5, "7.1  ' an'"), (2.0, "35.0  ' x'")]
 
 
@@ -150,7 +150,7 @@ def test_thinning_keeps_large_and_listed_neurons_and_every_place_and_is_stated(s
     assert drawn <= STATIC_LIMIT < recovery.size
     statement = "the 1,000 largest in size, the red ones, and one of the others wherever they overlap"
     assert figure.layout.title.subtitle.text == f"{drawn:,} of 100,000 points drawn: {statement}"
-    kept = {pair for trace in figure.data for pair in pairs(trace)}
+    kept = {place for trace in figure.data for place in places(trace)}
     assert len(kept) == drawn, "no neuron is drawn twice"
     largest = np.argsort(-np.abs(recovery.ravel()))[:1000]
     assert {divmod(int(i), 5000) for i in largest} <= kept
@@ -216,8 +216,8 @@ def test_attribution_draws_the_line_the_correlations_and_the_worst_misses(stored
     ]
     quiet, missed = figure.data
     assert (quiet.marker.color, missed.marker.color) == (DARK, RED)
-    assert pairs(missed) == [(30, 1), (30, 3), (31, 3)]
-    assert pairs(quiet) == [(30, 0), (30, 2), (31, 0), (31, 1), (31, 2)]
+    assert places(missed) == [(30, 1), (30, 3), (31, 3)]
+    assert places(quiet) == [(30, 0), (30, 2), (31, 0), (31, 1), (31, 2)]
     assert "Exact=%{x" in quiet.hovertemplate
     assert "Attribution=%{y" in quiet.hovertemplate
     box = "Spearman rank correlation<br>all 8 neurons: 0.87<br>100 of largest |exact|: 0.61"
@@ -249,7 +249,7 @@ def test_thinned_attribution_keeps_what_is_large_in_either_value(stored):
     figure = patching.attribution_fig(table)
     assert f"{points(figure):,} of 100,000 points drawn: the 1,000 largest" in figure.layout.title.subtitle.text
     assert points(figure) < STATIC_LIMIT
-    kept = {pair for trace in figure.data for pair in pairs(trace)}
+    kept = {place for trace in figure.data for place in places(trace)}
     assert {(3, 10), (3, 11), (3, 12), (3, 13), (5, 5), (5, 6)} <= kept
     browser = patching.attribution_fig(table, static=False)
     assert points(browser) == 100_000

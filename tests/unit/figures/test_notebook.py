@@ -45,9 +45,9 @@ def lens(stored, values, own=0.986):
         {
             "point_label": (texts([f"{i // 2}_{'mid' if i % 2 else 'pre'}" for i in range(n)]), "point"),
             "x": (np.arange(n) / 2, "point"),
-            "logit_difference": (np.array([values]), "pair", "point"),
+            "logit_difference": (np.array([values]), "prompt_pair", "point"),
             "mean_logit_difference": (np.array(values), "point"),
-            "model_logit_difference": (np.array([own - 0.5, own + 0.5]), "pair"),
+            "model_logit_difference": (np.array([own - 0.5, own + 0.5]), "prompt_pair"),
         },
         answer=" an",
         foil=" a",
@@ -83,9 +83,9 @@ def site(stored, name, recovery, clean, corrupted):
     return stored(
         {
             "recovery": (recovery, "layer", "pos"),
-            "recovery_per_pair": (np.stack([recovery] * len(clean)), "pair", "layer", "pos"),
-            "clean_token": (texts(clean), "pair", "pos"),
-            "corrupted_token": (texts(corrupted), "pair", "pos"),
+            "recovery_per_prompt_pair": (np.stack([recovery] * len(clean)), "prompt_pair", "layer", "pos"),
+            "clean_token": (texts(clean), "prompt_pair", "pos"),
+            "corrupted_token": (texts(corrupted), "prompt_pair", "pos"),
         },
         site=name,
         answer=" an",
@@ -157,7 +157,7 @@ def test_heat_map_labels_stay_inside_at_the_edges(stored):
 
 def neurons(stored, recovery):
     recovery = np.array(recovery)
-    datasets = {"recovery": (recovery, "d_mlp"), "recovery_per_pair": (recovery[None], "pair", "d_mlp")}
+    datasets = {"recovery": (recovery, "d_mlp"), "recovery_per_prompt_pair": (recovery[None], "prompt_pair", "d_mlp")}
     return stored(datasets, layer=31, answer=" an", foil=" a")
 
 
@@ -200,7 +200,7 @@ def activations(stored, activation, margin, vocabulary=(" a", " an", "<b>\n")):
             "vocabulary": (texts(vocabulary), "d_vocab"),
         },
         layer=31,
-        neuron=892,
+        index=892,
         token=" an",
         token_id=1,
         readout="embedding",
@@ -309,7 +309,7 @@ def alignment(stored, values, tokens):
     values = np.array(values)
     names = ("W_out_dot_W_U", "W_out_dot_W_E", "W_in_dot_W_E")
     datasets = dict.fromkeys(names, (values, "d_vocab")) | {"token": (texts(tokens), "d_vocab")}
-    return stored(datasets, layer=31, neuron=892)
+    return stored(datasets, layer=31, index=892)
 
 
 def test_tokens_with_the_same_text_keep_their_own_places(stored):
@@ -343,7 +343,7 @@ def test_most_similar_neurons_label_every_third_of_the_top_21(stored):
         {
             "value": (np.stack([second + np.arange(n) / 10, second], axis=1), "d_vocab", "rank"),
             "layer": (np.tile([31, 30], (n, 1)), "d_vocab", "rank"),
-            "neuron": (np.tile([892, 7], (n, 1)), "d_vocab", "rank"),
+            "index": (np.tile([892, 7], (n, 1)), "d_vocab", "rank"),
             "token": (texts([f"t{i}" for i in range(n)]), "d_vocab"),
         }
     )

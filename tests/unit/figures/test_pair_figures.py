@@ -9,7 +9,7 @@ from an_neuron.figures import corpus
 from an_neuron.figures.labels import box_around, text_size
 
 RED = "red"
-AXES = {"layer": 31, "neuron": 892, "token": " an", "n_tokens": 1000, "occurrences": 30}
+AXES = {"layer": 31, "index": 892, "token": " an", "n_tokens": 1000, "occurrences": 30}
 
 
 def subtitle(figure):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from an_neuron import __version__, tables
-from an_neuron.congruence.ranking import align_neuron, align_tokens
+from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Dataset
@@ -169,8 +169,8 @@ def test_a_missing_dataset_is_named(path):
 
 
 def test_prompts_are_named_in_the_order_of_prediction():
-    assert tables.prediction_names(1, 2) == ["clean", "corrupted", "further 0", "further 1"]
-    assert tables.prediction_names(2, 0) == ["clean 0", "corrupted 0", "clean 1", "corrupted 1"]
+    assert tables.prompt_names(1, 2) == ["clean", "corrupted", "further 0", "further 1"]
+    assert tables.prompt_names(2, 0) == ["clean 0", "corrupted 0", "clean 1", "corrupted 1"]
 
 
 def test_predictions_are_stored_with_their_texts(path, micro):
@@ -210,7 +210,7 @@ def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(path):
     tables.write_sweep(path, sweep, ("pos",), {**ORIGIN, "layer": 3}, **more)
     table = hdf5.read(path)
     assert table["recovery"].tolist() == pytest.approx([0.5, 0.875])
-    assert table["recovery_per_pair"].ravel().tolist() == pytest.approx([np.nan, 0.5, 0.5, 1], nan_ok=True)
+    assert table["recovery_per_prompt_pair"].ravel().tolist() == pytest.approx([np.nan, 0.5, 0.5, 1], nan_ok=True)
     assert table["logit_difference"].ravel().tolist() == pytest.approx([np.nan, 1, 1, 4], nan_ok=True)
     assert (table["clean"].tolist(), table["corrupted"].tolist()) == ([2, 4], [0, -2])
     assert (table["token"].tolist(), table.attributes["layer"]) == (["x", "y"], 3)
@@ -218,19 +218,19 @@ def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(path):
 
 def test_alignments_are_stored_beside_their_tokens(tmp_path, micro):
     vocabulary = micro.tokenizer.vocabulary(5)
-    tables.write_neuron_alignment(tmp_path / "neuron.h5", align_neuron(micro.raw, 0, 1), vocabulary, ORIGIN)
-    tables.write_top_neurons(tmp_path / "top.h5", align_tokens(micro.raw)[0], vocabulary, ORIGIN)
+    tables.write_neuron_congruence(tmp_path / "neuron.h5", neuron_congruence(micro.raw, 0, 1), vocabulary, ORIGIN)
+    tables.write_top_neurons(tmp_path / "top.h5", rank_congruence(micro.raw)[0], vocabulary, ORIGIN)
     neuron, top = hdf5.read(tmp_path / "neuron.h5"), hdf5.read(tmp_path / "top.h5")
     assert dict(zip(neuron["token"], neuron["W_out_dot_W_U"].tolist(), strict=True))["c"] == -90
     assert neuron["W_out_dot_W_E"].tolist() == [-8, -24, 0, -16, 0]
     assert neuron["W_in_dot_W_E"].tolist() == [0, 0, 1, 0, -1]
     assert top["value"].tolist() == [[16, 0], [0, 0], [4, 0], [32, 0], [0, 0]]
-    assert top["neuron"][[0, 2, 3], 0].tolist() == [0, 2, 0]
+    assert top["index"][[0, 2, 3], 0].tolist() == [0, 2, 0]
     assert top["layer"].tolist() == [[0, 0]] * 5
 
 
 def test_the_best_tokens_are_stored_by_layer_and_neuron(path, micro):
-    tables.write_top_tokens(path, align_tokens(micro.raw)[1], ORIGIN)
+    tables.write_top_tokens(path, rank_congruence(micro.raw)[1], ORIGIN)
     table = hdf5.read(path)
     assert table["value"].tolist() == [[[32, 16], [0, 0], [4, 0]]]
     assert table["token"].tolist() == [[[3, 0], [2, 4], [2, 0]]]

@@ -6,10 +6,10 @@ from slow_reference import loop
 
 from an_neuron.patching.attribution import attribute_neurons, rank_correlation
 from an_neuron.patching.sweeps import LogitDifference, patch_neurons
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
-PAIR = Pair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
-SHORT = Pair([0, 5, 14, 2], [0, 5, 15, 2])
+PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
+SHORT = PromptPair([0, 5, 14, 2], [0, 5, 15, 2])
 ANSWER, FOIL = 3, 7
 STEP = 1e-2
 
@@ -24,26 +24,28 @@ def test_estimate_is_the_slope_of_a_small_patch(tiny):
 
             return write
 
-        ways = [loop(tiny.raw, PAIR, "post", layer, range(24), put(step), ANSWER, FOIL) for step in (STEP, -STEP)]
+        ways = [
+            loop(tiny.raw, PROMPT_PAIR, "post", layer, range(24), put(step), ANSWER, FOIL) for step in (STEP, -STEP)
+        ]
         return (ways[0] - ways[1]) / (2 * STEP)
 
-    estimate = attribute_neurons(tiny.raw, [PAIR], ANSWER, FOIL, [0, 1])
-    base = patch_neurons(tiny.raw, [PAIR], LogitDifference(ANSWER, FOIL), [0]).corrupted
+    estimate = attribute_neurons(tiny.raw, [PROMPT_PAIR], ANSWER, FOIL, [0, 1])
+    base = patch_neurons(tiny.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL), [0]).corrupted
     measured = torch.stack([slopes(0), slopes(1)])
     effects = (estimate - base)[0]
     assert float(effects.abs().max()) > 0.05
     assert float((effects - measured).abs().max()) < 2e-3 * max(1, float(effects.abs().max()))
 
 
-def test_each_pair_and_layer_has_its_own_estimate(tiny_gpt2):
-    both = attribute_neurons(tiny_gpt2.raw, [PAIR, SHORT], ANSWER, FOIL, [1, 0])
-    for number, pair in enumerate((PAIR, SHORT)):
-        alone = attribute_neurons(tiny_gpt2.raw, [pair], ANSWER, FOIL, [0, 1])
+def test_each_prompt_pair_and_layer_has_its_own_estimate(tiny_gpt2):
+    both = attribute_neurons(tiny_gpt2.raw, [PROMPT_PAIR, SHORT], ANSWER, FOIL, [1, 0])
+    for number, prompt_pair in enumerate((PROMPT_PAIR, SHORT)):
+        alone = attribute_neurons(tiny_gpt2.raw, [prompt_pair], ANSWER, FOIL, [0, 1])
         torch.testing.assert_close(both[number], alone[0].flip(0))
 
 
 def test_no_gradient_is_left_behind(tiny_gpt2):
-    attribute_neurons(tiny_gpt2.raw, [PAIR], ANSWER, FOIL, [0])
+    attribute_neurons(tiny_gpt2.raw, [PROMPT_PAIR], ANSWER, FOIL, [0])
     assert all(parameter.grad is None for parameter in tiny_gpt2.raw.parameters())
 
 

@@ -45,6 +45,6 @@ def test_hours_are_operations_at_the_share_of_the_rate():
     assert cost.hours(7.2e12, rate=4e9, share=0.5) == 1.0
 
 
-def test_a_token_keeps_an_activation_and_a_margin_of_each_pair():
+def test_a_token_keeps_an_activation_and_a_margin_of_each_prompt_pair():
     assert cost.kept_bytes(1000) == 8000
     assert cost.kept_bytes(1000, "float16") == 4000

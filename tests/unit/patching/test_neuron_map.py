@@ -7,9 +7,9 @@ from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.neuron_map import gather, top_neurons, top_neurons_frame, write_attribution, write_map
 from an_neuron.patching.sweeps import LogitDifference, Sweep, patch_neurons
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
-PAIR = Pair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
+PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
 ANSWER, FOIL = 3, 7
 NAMES = {"answer": "c", "foil": "g", "answer_id": ANSWER, "foil_id": FOIL}
 
@@ -17,7 +17,7 @@ NAMES = {"answer": "c", "foil": "g", "answer_id": ANSWER, "foil_id": FOIL}
 @pytest.fixture
 def swept(tiny_gpt2, tmp_path):
     """Write the sweeps of both layers of a model, the last layer first; return their paths and the whole sweep."""
-    sweep = patch_neurons(tiny_gpt2.raw, [PAIR], LogitDifference(ANSWER, FOIL))
+    sweep = patch_neurons(tiny_gpt2.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL))
     paths = [tmp_path / f"layer_{layer}.h5" for layer in (1, 0)]
     for path, layer in zip(paths, (1, 0), strict=True):
         tables.write_sweep(path, sweep.of_layer(layer), ("d_mlp",), {**NAMES, "layer": layer})
@@ -40,9 +40,9 @@ def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gp
         ((abs(float(sweeps.recovery[layer, neuron])), layer, neuron) for layer in range(2) for neuron in range(24)),
         key=lambda place: -place[0],
     )
-    assert list(zip(top.layer, top.neuron, strict=True)) == [place[1:] for place in flat[:10]]
+    assert list(zip(top.layer, top.index, strict=True)) == [place[1:] for place in flat[:10]]
     assert top.recovery[0] == pytest.approx(float(sweeps.recovery[flat[0][1], flat[0][2]]))
-    written = model.blocks[top.layer[0]].mlp.W_out[top.neuron[0]] @ model.W_U
+    written = model.blocks[top.layer[0]].mlp.W_out[top.index[0]] @ model.W_U
     assert top.tokens[0] == [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)[:5]]
 
 
@@ -54,7 +54,7 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
     assert table["recovery"].tolist() == sweeps.recovery.tolist()
     assert table["layer"].tolist() == [0, 1]
     frame = top_neurons_frame(table)
-    assert frame["neuron"].tolist() == top.neuron
+    assert frame["index"].tolist() == top.index
     assert frame["tokens"][0] == " ".join(map(repr, top.tokens[0]))
 
 
@@ -74,7 +74,7 @@ def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
 
 def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
     sweeps = gather(swept[0])
-    estimate = attribute_neurons(tiny_gpt2.raw, [PAIR], ANSWER, FOIL, sweeps.layers)
+    estimate = attribute_neurons(tiny_gpt2.raw, [PROMPT_PAIR], ANSWER, FOIL, sweeps.layers)
     write_attribution(tmp_path / "attribution.h5", sweeps, estimate, {"study": "tiny"})
     table = hdf5.read(tmp_path / "attribution.h5")
     change = sweeps.clean - sweeps.corrupted
@@ -91,7 +91,7 @@ def test_perfect_estimate_has_rank_correlation_one(swept, tmp_path):
     assert attributes["rank_correlation"] == pytest.approx(1)
 
 
-def test_several_pairs_are_estimated_by_their_mean(tmp_path):
+def test_several_prompt_pairs_are_estimated_by_their_mean(tmp_path):
     clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
     patched = torch.tensor([[0.5, 0.0], [1.0, -1.0]])
     sweep = Sweep(clean, corrupted, patched, corrupted, clean)

@@ -19,12 +19,12 @@ from an_neuron.patching.sweeps import (
     recovery,
 )
 from an_neuron.patching.wavefront import Pass
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 
 FIRST_DIFFERENT = 3
-PAIR = Pair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
-SHORT = Pair([0, 5, 14, 2], [0, 5, 15, 2])
-MICRO = Pair([0, 1], [0, 2])
+PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
+SHORT = PromptPair([0, 5, 14, 2], [0, 5, 15, 2])
+MICRO = PromptPair([0, 1], [0, 2])
 EVERYWHERE = slice(None)
 
 
@@ -33,18 +33,20 @@ def engine(tiny):
     return Engine(tiny.raw)
 
 
-def patch_site(tiny, pairs, site, metric=None, **options):
-    return patch_sites(engine(tiny), pairs, metric or LogitDifference(*tokens(tiny)), [site], **options)[site]
+def patch_site(tiny, prompt_pairs, site, metric=None, **options):
+    return patch_sites(engine(tiny), prompt_pairs, metric or LogitDifference(*tokens(tiny)), [site], **options)[site]
 
 
-def patch_layer(tiny, pairs, layer, metric=None, **options):
-    return patch_neurons(engine(tiny), pairs, metric or LogitDifference(*tokens(tiny)), [layer], **options).of_layer(0)
+def patch_layer(tiny, prompt_pairs, layer, metric=None, **options):
+    return patch_neurons(
+        engine(tiny), prompt_pairs, metric or LogitDifference(*tokens(tiny)), [layer], **options
+    ).of_layer(0)
 
 
 @lru_cache
 def tokens(tiny):
     """Return as answer and foil the two tokens between which the model changes its mind most."""
-    change = tiny.logits(PAIR.clean)[-1] - tiny.logits(PAIR.corrupted)[-1]
+    change = tiny.logits(PROMPT_PAIR.clean)[-1] - tiny.logits(PROMPT_PAIR.corrupted)[-1]
     return int(change.argmax()), int(change.argmin())
 
 
@@ -68,7 +70,7 @@ def hooked_difference(tiny, ids, module, replaced, before):
     return float(logits[-1, answer] - logits[-1, foil])
 
 
-def slow_difference(tiny, pair, module, place, before):
+def slow_difference(tiny, prompt_pair, module, place, before):
     """Run the clean prompt for its activation, then the corrupted one with that activation at one place."""
     clean = []
 
@@ -81,8 +83,8 @@ def slow_difference(tiny, pair, module, place, before):
         activation[0][place] = clean[0][0][place]
         return activation
 
-    hooked_difference(tiny, pair.clean, module, keep, before)
-    return hooked_difference(tiny, pair.corrupted, module, put, before)
+    hooked_difference(tiny, prompt_pair.clean, module, keep, before)
+    return hooked_difference(tiny, prompt_pair.corrupted, module, put, before)
 
 
 def site_module(tiny, layer, site):
@@ -99,11 +101,11 @@ def assert_close(sweep, patched, tolerance=1e-5):
 
 @pytest.mark.parametrize("site", SITES)
 def test_each_site_equals_one_hooked_forward_a_patch(tiny, site):
-    sweep = patch_site(tiny, [PAIR], site)
+    sweep = patch_site(tiny, [PROMPT_PAIR], site)
     slow = [
-        slow_difference(tiny, PAIR, site_module(tiny, layer, site), pos, before=site == "resid_pre")
+        slow_difference(tiny, PROMPT_PAIR, site_module(tiny, layer, site), pos, before=site == "resid_pre")
         for layer in range(2)
-        for pos in range(len(PAIR.clean))
+        for pos in range(len(PROMPT_PAIR.clean))
     ]
     assert_close(sweep, slow)
     assert len({round(value, 4) for value in slow}) > 2, "different patches do different things"
@@ -111,16 +113,19 @@ def test_each_site_equals_one_hooked_forward_a_patch(tiny, site):
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_each_neuron_equals_one_hooked_forward_a_patch(tiny, layer):
-    sweep = patch_layer(tiny, [PAIR], layer)
+    sweep = patch_layer(tiny, [PROMPT_PAIR], layer)
     module = tiny.module(layer, tiny.parts.down)
     places = [(EVERYWHERE, neuron) for neuron in range(tiny.w_out(layer).shape[0])]
-    assert_close(sweep, [slow_difference(tiny, PAIR, module, place, before=True) for place in places])
+    assert_close(sweep, [slow_difference(tiny, PROMPT_PAIR, module, place, before=True) for place in places])
 
 
 def test_clean_and_corrupted_are_hugging_faces_own(tiny):
     answer, foil = tokens(tiny)
-    sweep = patch_layer(tiny, [PAIR, SHORT], 0)
-    prompts = (sweep.clean, [PAIR.clean, SHORT.clean]), (sweep.corrupted, [PAIR.corrupted, SHORT.corrupted])
+    sweep = patch_layer(tiny, [PROMPT_PAIR, SHORT], 0)
+    prompts = (
+        (sweep.clean, [PROMPT_PAIR.clean, SHORT.clean]),
+        (sweep.corrupted, [PROMPT_PAIR.corrupted, SHORT.corrupted]),
+    )
     for found, ids in prompts:
         logits = [tiny.logits(some)[-1] for some in ids]
         assert found.tolist() == pytest.approx([float(row[answer] - row[foil]) for row in logits], abs=1e-5)
@@ -132,14 +137,14 @@ def test_raw_and_processed_weights_agree(tiny):
         with pytest.raises(UserError, match="before its weights are processed"):
             Engine(tiny.processed)
         return
-    raw, processed = (patch_sites(model, [PAIR], metric) for model in (tiny.raw, tiny.processed))
+    raw, processed = (patch_sites(model, [PROMPT_PAIR], metric) for model in (tiny.raw, tiny.processed))
     for site in SITES:
         assert_close(raw[site], processed[site].patched, 1e-4)
 
 
 def test_controls_recover_nothing_and_everything(tiny):
     for noising in (False, True):
-        sweep = patch_layer(tiny, [PAIR, SHORT], 1, noising=noising)
+        sweep = patch_layer(tiny, [PROMPT_PAIR, SHORT], 1, noising=noising)
         nothing, everything = (
             recovery(found, sweep.clean, sweep.corrupted) for found in (sweep.nothing, sweep.everything)
         )
@@ -149,29 +154,33 @@ def test_controls_recover_nothing_and_everything(tiny):
 
 @pytest.mark.parametrize("site", SITES)
 def test_positions_before_the_first_different_token_recover_nothing(tiny, site):
-    found = patch_site(tiny, [PAIR], site).recovery
+    found = patch_site(tiny, [PROMPT_PAIR], site).recovery
     assert found[:, :FIRST_DIFFERENT].tolist() == [[0.0] * FIRST_DIFFERENT] * 2
     assert float(found[:, FIRST_DIFFERENT:].abs().max()) > 1e-2
 
 
 def test_only_the_different_token_matters_before_the_first_layer(tiny):
-    found = patch_site(tiny, [PAIR], "resid_pre").recovery[0]
-    expected = [float(pos == FIRST_DIFFERENT) for pos in range(len(PAIR.clean))]
+    found = patch_site(tiny, [PROMPT_PAIR], "resid_pre").recovery[0]
+    expected = [float(pos == FIRST_DIFFERENT) for pos in range(len(PROMPT_PAIR.clean))]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("tokens_a_wave", [1, 9, 40])
-def test_the_size_of_waves_changes_nothing(tiny, tokens_a_wave):
+@pytest.mark.parametrize("tokens_per_wave", [1, 9, 40])
+def test_the_size_of_waves_changes_nothing(tiny, tokens_per_wave):
     metric = LogitDifference(*tokens(tiny))
-    whole, cut = (patch_sites(engine(tiny), [PAIR], metric, tokens_a_wave=size) for size in (None, tokens_a_wave))
+    whole, cut = (
+        patch_sites(engine(tiny), [PROMPT_PAIR], metric, tokens_per_wave=size) for size in (None, tokens_per_wave)
+    )
     for site in SITES:
         assert float((whole[site].recovery - cut[site].recovery).abs().max()) < 1e-5
-    whole, cut = (patch_neurons(engine(tiny), [PAIR], metric, tokens_a_wave=size) for size in (None, tokens_a_wave))
+    whole, cut = (
+        patch_neurons(engine(tiny), [PROMPT_PAIR], metric, tokens_per_wave=size) for size in (None, tokens_per_wave)
+    )
     assert float((whole.recovery - cut.recovery).abs().max()) < 1e-5
 
 
 def test_the_same_run_gives_the_same_bits(tiny):
-    first, second = (patch_neurons(engine(tiny), [PAIR], LogitDifference(*tokens(tiny))) for _ in range(2))
+    first, second = (patch_neurons(engine(tiny), [PROMPT_PAIR], LogitDifference(*tokens(tiny))) for _ in range(2))
     assert torch.equal(first.patched, second.patched)
 
 
@@ -193,33 +202,33 @@ def test_micro_sites_recover_what_is_worked_out_by_hand(micro):
         assert found.tolist() == [pytest.approx(values, abs=1e-6)]
 
 
-def test_pairs_of_different_length_are_aligned_at_their_ends(tiny_gpt2):
-    both = patch_site(tiny_gpt2, [PAIR, SHORT], "mlp_out")
-    alone = [patch_site(tiny_gpt2, [pair], "mlp_out") for pair in (PAIR, SHORT)]
-    padding = len(PAIR.clean) - len(SHORT.clean)
+def test_prompt_pairs_of_different_length_are_aligned_at_their_ends(tiny_gpt2):
+    both = patch_site(tiny_gpt2, [PROMPT_PAIR, SHORT], "mlp_out")
+    alone = [patch_site(tiny_gpt2, [prompt_pair], "mlp_out") for prompt_pair in (PROMPT_PAIR, SHORT)]
+    padding = len(PROMPT_PAIR.clean) - len(SHORT.clean)
     assert both.patched[1, :, :padding].isnan().all()
     torch.testing.assert_close(both.patched[0], alone[0].patched[0])
     torch.testing.assert_close(both.patched[1, :, padding:], alone[1].patched[0])
     torch.testing.assert_close(both.recovery[:, :padding], alone[0].recovery[:, :padding])
-    torch.testing.assert_close(both.recovery_per_pair[1, :, padding:], alone[1].recovery)
+    torch.testing.assert_close(both.recovery_per_prompt_pair[1, :, padding:], alone[1].recovery)
 
 
-def test_neurons_of_several_pairs_are_each_pairs_own(tiny_gpt2):
-    both = patch_layer(tiny_gpt2, [PAIR, SHORT], 0)
-    for number, pair in enumerate((PAIR, SHORT)):
-        alone = patch_layer(tiny_gpt2, [pair], 0)
-        torch.testing.assert_close(both.recovery_per_pair[number], alone.recovery)
+def test_neurons_of_several_prompt_pairs_are_each_prompt_pairs_own(tiny_gpt2):
+    both = patch_layer(tiny_gpt2, [PROMPT_PAIR, SHORT], 0)
+    for number, prompt_pair in enumerate((PROMPT_PAIR, SHORT)):
+        alone = patch_layer(tiny_gpt2, [prompt_pair], 0)
+        torch.testing.assert_close(both.recovery_per_prompt_pair[number], alone.recovery)
 
 
 def test_mean_recovery_is_the_ratio_of_mean_differences():
     patched = torch.tensor([[torch.nan, 1.0], [1.0, 4.0]])
     clean, corrupted = torch.tensor([2.0, 4.0]), torch.tensor([0.0, -2.0])
     sweep = Sweep(clean, corrupted, patched, nothing=corrupted, everything=clean)
-    # First position, pair 1 alone: (1 + 2)/(4 + 2). Second, means: (2.5 + 1)/(3 + 1).
+    # First position, prompt pair 1 alone: (1 + 2)/(4 + 2). Second, means: (2.5 + 1)/(3 + 1).
     assert sweep.recovery.tolist() == pytest.approx([0.5, 0.875])
-    assert sweep.recovery_per_pair[:, 1].tolist() == pytest.approx([0.5, 1.0])
-    assert sweep.recovery_per_pair[0, 0].isnan()
-    assert float(sweep.recovery_per_pair[1, 0]) == pytest.approx(0.5)
+    assert sweep.recovery_per_prompt_pair[:, 1].tolist() == pytest.approx([0.5, 1.0])
+    assert sweep.recovery_per_prompt_pair[0, 0].isnan()
+    assert float(sweep.recovery_per_prompt_pair[1, 0]) == pytest.approx(0.5)
 
 
 def test_nothing_to_recover_is_refused():
@@ -230,7 +239,7 @@ def test_nothing_to_recover_is_refused():
         _ = Sweep(one, one, torch.tensor([[0.0, 1.0]]), one, one).recovery
 
 
-def test_standard_error_is_that_of_the_pairs():
+def test_standard_error_is_that_of_the_prompt_pairs():
     clean, corrupted = torch.tensor([2.0, 4.0, 1.0]), torch.tensor([0.0, -2.0, 0.0])
     patched = torch.tensor([[1.0, 2.0], [1.0, torch.nan], [0.8, torch.nan]])
     sweep = Sweep(clean, corrupted, patched, corrupted, clean)
@@ -239,79 +248,79 @@ def test_standard_error_is_that_of_the_pairs():
     assert sweep.standard_error[1].isnan()
 
 
-PAIRS = {
-    "differ at one position": PAIR,
-    "differ at several": Pair([0, 3, 4, 5, 6, 8, 9], [0, 3, 7, 12, 6, 2, 9]),
-    "differ at the first after BOS": Pair([0, 3, 4, 5, 6], [0, 9, 4, 5, 6]),
-    "differ at BOS": Pair([0, 3, 4, 5], [1, 3, 4, 5]),
-    "differ at the last": Pair([0, 3, 4, 5, 6], [0, 3, 4, 5, 10]),
+PROMPT_PAIRS = {
+    "differ at one position": PROMPT_PAIR,
+    "differ at several": PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 7, 12, 6, 2, 9]),
+    "differ at the first after BOS": PromptPair([0, 3, 4, 5, 6], [0, 9, 4, 5, 6]),
+    "differ at BOS": PromptPair([0, 3, 4, 5], [1, 3, 4, 5]),
+    "differ at the last": PromptPair([0, 3, 4, 5, 6], [0, 3, 4, 5, 10]),
 }
 
 
-def assert_equals_loop(tiny, found, pair, site, items, put, noising=False):
-    """Hold a sweep of one pair, [layer, item], against one forward pass with TransformerLens' hooks for each patch."""
+def assert_equals_loop(tiny, found, prompt_pair, site, items, put, noising=False):
+    """Hold a sweep of one prompt pair, [layer, item], against one forward pass with TransformerLens' hooks for each patch."""
     answer, foil = tokens(tiny)
-    run = Pair(pair.corrupted, pair.clean) if noising else pair
+    run = PromptPair(prompt_pair.corrupted, prompt_pair.clean) if noising else prompt_pair
     slow = [loop(tiny.raw, run, site, layer, items, put, answer, foil) for layer in range(2)]
     assert_close(found, torch.stack(slow))
 
 
-@pytest.mark.parametrize("differing", PAIRS)
+@pytest.mark.parametrize("differing", PROMPT_PAIRS)
 @pytest.mark.parametrize("noising", [False, True])
 def test_sites_equal_transformer_lens_hooks(tiny, differing, noising):
-    pair = PAIRS[differing]
-    found = patch_sites(engine(tiny), [pair], LogitDifference(*tokens(tiny)), noising=noising)
+    prompt_pair = PROMPT_PAIRS[differing]
+    found = patch_sites(engine(tiny), [prompt_pair], LogitDifference(*tokens(tiny)), noising=noising)
     for site in SITES:
-        assert_equals_loop(tiny, found[site], pair, site, range(len(pair.clean)), at_position, noising)
+        assert_equals_loop(tiny, found[site], prompt_pair, site, range(len(prompt_pair.clean)), at_position, noising)
 
 
-@pytest.mark.parametrize("differing", PAIRS)
+@pytest.mark.parametrize("differing", PROMPT_PAIRS)
 def test_heads_equal_transformer_lens_hooks(tiny, differing):
-    pair, sites = PAIRS[differing], ("q", "k", "v", "z", "pattern")
-    found = patch_heads(engine(tiny), [pair], LogitDifference(*tokens(tiny)), sites)
+    prompt_pair, sites = PROMPT_PAIRS[differing], ("q", "k", "v", "z", "pattern")
+    found = patch_heads(engine(tiny), [prompt_pair], LogitDifference(*tokens(tiny)), sites)
     for site in sites:
         heads = range(found[site].patched.shape[-1])
-        assert_equals_loop(tiny, found[site], pair, site, heads, at_pattern if site == "pattern" else at_head)
+        assert_equals_loop(tiny, found[site], prompt_pair, site, heads, at_pattern if site == "pattern" else at_head)
 
 
 def test_queries_that_share_keys_have_fewer_key_heads(tiny):
-    found = patch_heads(engine(tiny), [PAIR], LogitDifference(*tokens(tiny)), [*HEAD_SITES, "k"])
+    found = patch_heads(engine(tiny), [PROMPT_PAIR], LogitDifference(*tokens(tiny)), [*HEAD_SITES, "k"])
     shared = 4 if tiny.name in ("gpt2", "gpt_neox") else 2
     assert [found[site].patched.shape[-1] for site in ("z", "pattern", "v", "k")] == [4, 4, shared, shared]
 
 
 def test_neurons_by_position_equal_transformer_lens_hooks(tiny):
-    places = [(pos, neuron) for neuron in range(24) for pos in range(len(PAIR.clean))]
+    places = [(pos, neuron) for neuron in range(24) for pos in range(len(PROMPT_PAIR.clean))]
 
     def put(corrupted, clean, place):
         corrupted[0][place] = clean[0][place]
 
-    found = patch_neurons(engine(tiny), [PAIR], LogitDifference(*tokens(tiny)), per_position=True)
-    assert found.patched.shape == (1, 2, 24, len(PAIR.clean))
+    found = patch_neurons(engine(tiny), [PROMPT_PAIR], LogitDifference(*tokens(tiny)), per_position=True)
+    assert found.patched.shape == (1, 2, 24, len(PROMPT_PAIR.clean))
     assert found.recovery[..., :FIRST_DIFFERENT].abs().max() == 0
-    assert_equals_loop(tiny, found, PAIR, "post", places, put)
+    assert_equals_loop(tiny, found, PROMPT_PAIR, "post", places, put)
 
 
 def test_residual_stream_between_attention_and_mlp_is_patched_as_a_whole(tiny):
     """Patched everywhere in one layer by what attention adds, since nothing but it and resid_pre is in the stream."""
     if tiny.parts.mid is None:
         with pytest.raises(UserError, match="no site 'resid_mid'"):
-            patch_site(tiny, [PAIR], "resid_mid")
+            patch_site(tiny, [PROMPT_PAIR], "resid_mid")
         return
-    found = patch_site(tiny, [PAIR], "resid_mid").recovery
-    last = len(PAIR.clean) - 1
+    found = patch_site(tiny, [PROMPT_PAIR], "resid_mid").recovery
+    last = len(PROMPT_PAIR.clean) - 1
     # In the last layer only the last position counts, and a patched stream there leaves nothing of the corrupted run.
     assert found[1].tolist() == pytest.approx([0.0] * last + [1.0], abs=1e-5)
     # Attention moves nothing after it in the last layer: the patch of layer 0 at one position is resid_pre's of layer 1
     # but for the MLP's part there, which the slow way adds by hand.
-    slow = [slow_middle(tiny, PAIR, 0, pos) for pos in range(len(PAIR.clean))]
-    size = float((tiny.logits(PAIR.clean) - tiny.logits(PAIR.corrupted))[-1].abs().max())
-    assert float((patch_site(tiny, [PAIR], "resid_mid").patched[0, 0] - torch.tensor(slow)).abs().max()) < 1e-5 * max(
-        1, size
-    )
+    slow = [slow_middle(tiny, PROMPT_PAIR, 0, pos) for pos in range(len(PROMPT_PAIR.clean))]
+    size = float((tiny.logits(PROMPT_PAIR.clean) - tiny.logits(PROMPT_PAIR.corrupted))[-1].abs().max())
+    assert float(
+        (patch_site(tiny, [PROMPT_PAIR], "resid_mid").patched[0, 0] - torch.tensor(slow)).abs().max()
+    ) < 1e-5 * max(1, size)
 
 
-def slow_middle(tiny, pair, layer, pos):
+def slow_middle(tiny, prompt_pair, layer, pos):
     """Patch the stream before the MLP by hand: attention adds what makes it the clean one at a position."""
     module, middle = tiny.module(layer, tiny.parts.attn), tiny.module(layer, tiny.parts.mid)
     seen = {}
@@ -323,15 +332,15 @@ def slow_middle(tiny, pair, layer, pos):
 
         return kept
 
-    hooked_difference(tiny, pair.clean, middle, keep("clean"), before=True)
-    hooked_difference(tiny, pair.corrupted, middle, keep("corrupted"), before=True)
+    hooked_difference(tiny, prompt_pair.clean, middle, keep("clean"), before=True)
+    hooked_difference(tiny, prompt_pair.corrupted, middle, keep("corrupted"), before=True)
 
     def put(activation):
         activation = activation.clone()
         activation[0, pos] += seen["clean"][0, pos] - seen["corrupted"][0, pos]
         return activation
 
-    return hooked_difference(tiny, pair.corrupted, module, put, before=False)
+    return hooked_difference(tiny, prompt_pair.corrupted, module, put, before=False)
 
 
 def test_any_function_of_residual_or_logits_is_a_metric(tiny):
@@ -340,21 +349,21 @@ def test_any_function_of_residual_or_logits_is_a_metric(tiny):
     def by_logits(residual, logits):
         return logits(None)[:, answer] - logits(None)[:, foil]
 
-    assert_close(patch_layer(tiny, [PAIR], 1), patch_layer(tiny, [PAIR], 1, metric=by_logits).patched)
-    norm = patch_layer(tiny, [PAIR], 1, metric=lambda residual, logits: residual.norm(dim=-1))
+    assert_close(patch_layer(tiny, [PROMPT_PAIR], 1), patch_layer(tiny, [PROMPT_PAIR], 1, metric=by_logits).patched)
+    norm = patch_layer(tiny, [PROMPT_PAIR], 1, metric=lambda residual, logits: residual.norm(dim=-1))
     assert float(norm.patched.std()) > 0
     assert norm.everything.tolist() == pytest.approx(norm.clean.tolist(), rel=1e-5)
 
 
 def test_the_engine_leaves_the_bridge_as_it_was(tiny):
-    ids = torch.tensor([PAIR.clean])
+    ids = torch.tensor([PROMPT_PAIR.clean])
     before = tiny.raw(ids)
-    patch_layer(tiny, [PAIR], 0)
+    patch_layer(tiny, [PROMPT_PAIR], 0)
     assert torch.equal(tiny.raw(ids), before)
 
 
 def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog):
-    expected = patch_layer(tiny_gpt2, [PAIR], 0)
+    expected = patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
     sizes = []
 
     class Small(Pass):
@@ -366,7 +375,7 @@ def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog):
             return super().sweep(patches)
 
     monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Small)
-    found = patch_layer(tiny_gpt2, [PAIR], 0)
+    found = patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
     assert_close(found, expected.patched)
     assert max(sizes) in (3, 4, 5)
     assert "out of memory; going on with" in caplog.text
@@ -379,7 +388,7 @@ def test_a_device_too_small_for_one_patch_is_named(tiny_gpt2, monkeypatch):
 
     monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Full)
     with pytest.raises(UserError, match="Not even one patch"):
-        patch_layer(tiny_gpt2, [PAIR], 0)
+        patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
 
 
 def test_a_control_that_fails_stops_the_run(tiny_gpt2, monkeypatch):
@@ -389,7 +398,7 @@ def test_a_control_that_fails_stops_the_run(tiny_gpt2, monkeypatch):
 
     monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Wrong)
     with pytest.raises(UserError, match="Patching nothing gives"):
-        patch_layer(tiny_gpt2, [PAIR], 0)
+        patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
 
 
 def test_a_bridge_that_does_something_else_is_refused(tiny_gpt2):
@@ -404,10 +413,10 @@ def test_a_bridge_that_does_something_else_is_refused(tiny_gpt2):
 
 def test_layers_and_sites_that_are_not_there_are_named(tiny_gpt2):
     with pytest.raises(UserError, match="no layer 2; this model has layers 0 to 1"):
-        patch_layer(tiny_gpt2, [PAIR], 2)
+        patch_layer(tiny_gpt2, [PROMPT_PAIR], 2)
     with pytest.raises(UserError, match="no site 'resid_post'"):
-        patch_site(tiny_gpt2, [PAIR], "resid_post")
+        patch_site(tiny_gpt2, [PROMPT_PAIR], "resid_post")
     with pytest.raises(UserError, match="the same prompt"):
-        patch_layer(tiny_gpt2, [Pair(PAIR.clean, PAIR.clean)], 0)
+        patch_layer(tiny_gpt2, [PromptPair(PROMPT_PAIR.clean, PROMPT_PAIR.clean)], 0)
     with pytest.raises(UserError, match="equally many tokens"):
-        patch_layer(tiny_gpt2, [Pair(PAIR.clean, SHORT.clean)], 0)
+        patch_layer(tiny_gpt2, [PromptPair(PROMPT_PAIR.clean, SHORT.clean)], 0)

@@ -4,7 +4,7 @@ import pytest
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.prompts.pairs import (
-    Pair,
+    PromptPair,
     Prompts,
     read_prompts,
     right_aligned,
@@ -21,7 +21,7 @@ STUDY = {
     "foil": " a",
 }
 PROMPTS = Prompts(
-    pairs=[Pair([0, 1, 27, 16, 5, 1, 18], [0, 1, 27, 16, 12, 21, 13]), Pair([0, 2], [0, 3])],
+    prompt_pairs=[PromptPair([0, 1, 27, 16, 5, 1, 18], [0, 1, 27, 16, 12, 21, 13]), PromptPair([0, 2], [0, 3])],
     further=[[0, 20, 8, 5, 31]],
     answer=31,
     foil=30,
@@ -68,9 +68,14 @@ def test_prompts_are_tokenized_with_bos(tokenizer):
     assert tokenize_prompts(tokenizer, alone).further == []
 
 
-def test_all_prompts_are_pairs_then_further_ones():
+def test_all_prompts_are_prompt_pairs_then_further_ones():
     assert PROMPTS.all() == [
-        *(PROMPTS.pairs[0].clean, PROMPTS.pairs[0].corrupted, PROMPTS.pairs[1].clean, PROMPTS.pairs[1].corrupted),
+        *(
+            PROMPTS.prompt_pairs[0].clean,
+            PROMPTS.prompt_pairs[0].corrupted,
+            PROMPTS.prompt_pairs[1].clean,
+            PROMPTS.prompt_pairs[1].corrupted,
+        ),
         PROMPTS.further[0],
     ]
 
@@ -87,8 +92,8 @@ def test_a_prompt_that_is_not_corrupted_is_refused(tokenizer):
 
 
 def test_all_mistakes_are_told_at_once(tokenizer):
-    pairs = [{"clean": "b", "corrupted": "b"}, STUDY["prompts"][0], {"clean": "b", "corrupted": "bb"}]
-    found = mistakes(tokenizer, answer="an", foil=" b", prompts=pairs)
+    prompt_pairs = [{"clean": "b", "corrupted": "b"}, STUDY["prompts"][0], {"clean": "b", "corrupted": "bb"}]
+    found = mistakes(tokenizer, answer="an", foil=" b", prompts=prompt_pairs)
     assert [line.split(":")[0] for line in found] == ["answer", "foil", "prompts[0]", "prompts[2]"]
 
 
@@ -101,14 +106,14 @@ def test_rows_end_together():
 def test_prompts_of_different_length_come_back_as_they_were(tmp_path, tokenizer):
     found, table = written(tmp_path / "tokens.h5", PROMPTS, tokenizer)
     assert found == PROMPTS
-    assert table["clean_id"].tolist() == [PROMPTS.pairs[0].clean, [-1, -1, -1, -1, -1, 0, 2]]
+    assert table["clean_id"].tolist() == [PROMPTS.prompt_pairs[0].clean, [-1, -1, -1, -1, -1, 0, 2]]
     assert table["corrupted_token"].tolist()[1] == ["", "", "", "", "", "<|endoftext|>", "c"]
     assert token_attributes(table) == {"answer": " an", "foil": " a", "answer_id": 31, "foil_id": 30}
     assert table.attributes["study"] == "letters"
 
 
 def test_prompts_without_further_ones_come_back(tmp_path, tokenizer):
-    alone = Prompts(PROMPTS.pairs, [], PROMPTS.answer, PROMPTS.foil)
+    alone = Prompts(PROMPTS.prompt_pairs, [], PROMPTS.answer, PROMPTS.foil)
     assert written(tmp_path / "tokens.h5", alone, tokenizer)[0] == alone
 
 
@@ -116,5 +121,5 @@ def test_the_file_says_which_prompts_each_dataset_holds(tmp_path, tokenizer):
     written(tmp_path / "tokens.h5", PROMPTS, tokenizer)
     with hdf5.opened(tmp_path / "tokens.h5") as file:
         dims = {name: dataset.attrs["dims"] for name, dataset in file.items()}
-    pairs = dict.fromkeys(("clean_id", "corrupted_id", "clean_token", "corrupted_token"), "pair pos")
-    assert dims == {**pairs, "further_id": "prompt pos"}
+    prompt_pairs = dict.fromkeys(("clean_id", "corrupted_id", "clean_token", "corrupted_token"), "prompt_pair pos")
+    assert dims == {**prompt_pairs, "further_id": "prompt pos"}

@@ -42,7 +42,7 @@ def test_the_sentence_tells_minutes_and_the_rate():
 
 def test_a_study_of_a_large_model_is_told_its_cost(large):
     # One block of 2 · (4 · 1000² + 2 · 1000 · 24,000) a token; neurons of layer 0 go through one block, sites through
-    # 2 + 1; the prompts differ at the last position. 100 pairs of (3 · 3 + 24,000) rows at 100 GFLOP/s: 2,497 s.
+    # 2 + 1; the prompts differ at the last position. 100 prompt pairs of (3 · 3 + 24,000) rows at 100 GFLOP/s: 2,497 s.
     study = {**STUDY, "prompts": STUDY["prompts"] * 100}
     said = cost.cost_on_cpu(study, large, "cpu")
     assert "at least 42 minutes, and every 100,000 tokens of the corpus at least 3 minutes" in said

@@ -6,7 +6,7 @@ from an_neuron.study import cost, needs
 SMALL = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
 GPT2_LARGE = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
 LLAMA_7B = Shape(n_layers=32, d_model=4096, d_mlp=11008, n_ctx=4096, d_vocab=32000, gated=True)
-PAIR = {"clean": "under the apple tree", "corrupted": "under the lemon tree"}
+PROMPT_PAIR = {"clean": "under the apple tree", "corrupted": "under the lemon tree"}
 # Peaks in MB at GPT-2 Large's size, from benchmarks/README.md.
 MEASURED = {
     "processing": 10_461,
@@ -38,21 +38,21 @@ def test_minutes_are_a_start_the_weights_way_and_twice_the_operations():
 
 
 def test_positions_of_a_prompt_are_counted_by_characters_from_the_first_difference_on():
-    assert needs.positions([PAIR]) == [(10 // 2 + 2, 20 // 2 + 2)]
+    assert needs.positions([PROMPT_PAIR]) == [(10 // 2 + 2, 20 // 2 + 2)]
     assert needs.positions([{"clean": "ab", "corrupted": "abcdef"}]) == [(4 // 2 + 2, 6 // 2 + 2)]
 
 
-def test_a_sweep_costs_more_in_early_layers_and_with_more_pairs():
-    first, second, last = (needs.sweep_operations("patch_neurons", SMALL, [PAIR], layer) for layer in range(3))
+def test_a_sweep_costs_more_in_early_layers_and_with_more_prompt_pairs():
+    first, second, last = (needs.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], layer) for layer in range(3))
     assert first == cost.neuron_operations(SMALL, 7, 12, 0) > second > last == 0
-    assert needs.sweep_operations("patch_neurons", SMALL, [PAIR, PAIR], 0) == 2 * first
-    assert needs.sweep_operations("patch_sites", SMALL, [PAIR]) == cost.site_operations(SMALL, 7, 12)
+    assert needs.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR, PROMPT_PAIR], 0) == 2 * first
+    assert needs.sweep_operations("patch_sites", SMALL, [PROMPT_PAIR]) == cost.site_operations(SMALL, 7, 12)
     rows = sum(cost.row_operations(SMALL, 7, 12, layer) for layer in range(3))
-    assert needs.sweep_operations("patch_heads", SMALL, [PAIR]) == rows  # a width of 10 has one head
+    assert needs.sweep_operations("patch_heads", SMALL, [PROMPT_PAIR]) == rows  # a width of 10 has one head
 
 
 def test_alignment_is_one_product_of_all_neurons_and_all_tokens():
-    assert needs.alignment_operations(SMALL) == 2 * 120 * 10 * 80
+    assert needs.congruence_operations(SMALL) == 2 * 120 * 10 * 80
 
 
 def test_a_shard_costs_its_share_of_the_tokens():

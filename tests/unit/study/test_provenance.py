@@ -21,8 +21,8 @@ HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load
 BUILT = [
     "results/pear/patching/neurons/layer_1.h5",
     "results/pear/activations/shards/1-of-2.h5",
-    "results/pear/contexts/token_an_layer_2_neuron_10.html",
-    "results/pear/figures/png/token_an_layer_2_neuron_10_top_prediction_fig.png",
+    "results/pear/examples/token_an_neuron_2.10.html",
+    "results/pear/figures/png/token_an_neuron_2.10_top_prediction_fig.png",
 ]
 
 
@@ -131,11 +131,11 @@ def test_repeated_measurements_are_added(tmp_path):
         ("layer_10", False),
         ("1_of_2", True),
         ("1_of_3", False),
-        ("token_an_layer_2_neuron_10", True),
-        ("token_an_layer_2_neuron_1", False),
-        ("token_n_layer_2_neuron_10", False),
-        ("2_10", True),
-        ("2_1", False),
+        ("token_an_neuron_2.10", True),
+        ("token_an_neuron_2.1", False),
+        ("token_n_neuron_2.10", False),
+        ("2.10", True),
+        ("2.1", False),
         ("resid_pre", True),
     ],
 )

@@ -4,20 +4,20 @@ from book_pass import gathered
 from bs4 import BeautifulSoup
 
 from an_neuron import tables
-from an_neuron.congruence.ranking import align_neuron, align_tokens
-from an_neuron.corpus.associations import TokenNeuron
-from an_neuron.corpus.description import describe_pair, write_pair
+from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
+from an_neuron.corpus.associations import Association
+from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.model.loading import process_weights
 from an_neuron.patching.sweeps import SITES, LogitDifference, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens
-from an_neuron.prompts.pairs import Pair
+from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.predictions import predict
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
 HEADER = "quantity,published,tolerance,source\n"
-PAIR = Pair([0, 1], [0, 2])
+ASSOCIATION = PromptPair([0, 1], [0, 2])
 
 
 @pytest.fixture
@@ -37,33 +37,33 @@ def measured(micro, tmp_path_factory):
 
 
 def study_tables(micro, folder):
-    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "pair")
+    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association")
     paths = {name: folder / f"{name}.h5" for name in names}
     model, vocabulary, origin = micro.raw, micro.tokenizer.vocabulary(5), {"answer_id": 3, "foil_id": 4}
-    prompts = [PAIR.clean, PAIR.corrupted]
+    prompts = [ASSOCIATION.clean, ASSOCIATION.corrupted]
     predictions = [predict(model, ids, 3, 4, 2) for ids in prompts]
     tables.write_predictions(
         paths["predictions"], predictions, prompts, ["clean", "corrupted"], micro.tokenizer, origin
     )
     processed = micro.load()
     process_weights(processed)
-    tables.write_lens(paths["lens"], [logit_lens(processed, PAIR.clean, 3, 4)], origin)
+    tables.write_lens(paths["lens"], [logit_lens(processed, ASSOCIATION.clean, 3, 4)], origin)
     for site in SITES:
         tables.write_sweep(
-            paths[site], patch_sites(model, [PAIR], LogitDifference(3, 4))[site], ("layer", "pos"), origin
+            paths[site], patch_sites(model, [ASSOCIATION], LogitDifference(3, 4))[site], ("layer", "pos"), origin
         )
     tables.write_sweep(
         paths["neurons"],
-        patch_neurons(model, [PAIR], LogitDifference(3, 4)).of_layer(0),
+        patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4)).of_layer(0),
         ("d_mlp",),
         {**origin, "layer": 0},
     )
-    tables.write_neuron_alignment(paths["neuron"], align_neuron(model, 0, 0), vocabulary, origin)
-    tables.write_top_neurons(paths["top_neurons"], align_tokens(model)[0], vocabulary, origin)
-    rows, pairs = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [TokenNeuron("c", 3, 0, 0, "studied")]
-    paths["activations"] = gathered(folder, micro, rows, pairs)
-    described, _ = describe_pair(paths["activations"], "token_c_layer_0_neuron_0", micro.tokenizer)
-    write_pair(paths["pair"], described, origin)
+    tables.write_neuron_congruence(paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, origin)
+    tables.write_top_neurons(paths["top_neurons"], rank_congruence(model)[0], vocabulary, origin)
+    rows, associations = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [Association("c", 3, 0, 0, "studied")]
+    paths["activations"] = gathered(folder, micro, rows, associations)
+    described, _ = describe_association(paths["activations"], "token_c_neuron_0.0", micro.tokenizer)
+    write_association(paths["association"], described, origin)
     return paths
 
 
@@ -183,7 +183,7 @@ def test_every_quantity_is_measured_on_the_tables_of_a_study(measured):
         "W_out_dot_W_E: '<|endoftext|>'": 16,
         "W_in_dot_W_E: 'a'": 3,
         "corpus: rows": 2,
-        "corpus: tokens a row": 3,
+        "corpus: tokens per row": 3,
         "corpus: occurrences": 1,
         "corpus: top predictions": 5,
         "corpus: first tokens": "'a' 'c'",

@@ -1,16 +1,16 @@
 """Alignment: what a neuron writes, and which neurons write each token."""
 
 
-rule align_neuron:
+rule measure_congruence:
     input:
         model=model_files,
-        library=behind("align_neuron"),
+        library=behind("measure_congruence"),
     output:
-        "results/{study}/alignment/neuron_{layer}_{index}.h5",
+        "results/{study}/congruence/neuron_{layer}.{index}.h5",
     log:
-        "results/{study}/logs/align_neuron/{layer}_{index}.log",
+        "results/{study}/logs/measure_congruence/{layer}.{index}.log",
     benchmark:
-        "results/{study}/benchmarks/align_neuron/{layer}_{index}.tsv"
+        "results/{study}/benchmarks/measure_congruence/{layer}.{index}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     threads: model_threads
@@ -18,26 +18,26 @@ rule align_neuron:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("align_neuron"),
+        runtime=model_minutes("measure_congruence"),
     params:
         folder=model_folder,
         processing=processing,
         attributes=attributes,
     script:
-        "../scripts/align_neuron.py"
+        "../scripts/measure_congruence.py"
 
 
-rule align_tokens:
+rule rank_congruence:
     input:
         model=model_files,
-        library=behind("align_tokens"),
+        library=behind("rank_congruence"),
     output:
-        neurons="results/{study}/alignment/top_neurons.h5",
-        tokens="results/{study}/alignment/top_tokens.h5",
+        neurons="results/{study}/congruence/top_neurons.h5",
+        tokens="results/{study}/congruence/top_tokens.h5",
     log:
-        "results/{study}/logs/align_tokens.log",
+        "results/{study}/logs/rank_congruence.log",
     benchmark:
-        "results/{study}/benchmarks/align_tokens.tsv"
+        "results/{study}/benchmarks/rank_congruence.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     threads: model_threads
@@ -45,10 +45,10 @@ rule align_tokens:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("align_tokens"),
+        runtime=model_minutes("rank_congruence"),
     params:
         folder=model_folder,
         processing=processing,
         attributes=attributes,
     script:
-        "../scripts/align_tokens.py"
+        "../scripts/rank_congruence.py"

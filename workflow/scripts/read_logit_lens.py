@@ -14,5 +14,7 @@ if __name__ == "__main__":
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         process_weights(model, snakemake.params.processing)
-        lenses = [logit_lens(model, pair.clean, prompts.answer, prompts.foil) for pair in prompts.pairs]
+        lenses = [
+            logit_lens(model, prompt_pair.clean, prompts.answer, prompts.foil) for prompt_pair in prompts.prompt_pairs
+        ]
         write_lens(snakemake.output[0], lenses, {**snakemake.params.attributes, **token_attributes(table)})

@@ -1,4 +1,4 @@
-"""The studied pairs of a token and a neuron: chosen, recorded over the corpus in one pass, and described."""
+"""The studied associations of a token and a neuron: chosen, recorded over the corpus in one pass, and described."""
 
 
 scattergather:
@@ -8,17 +8,17 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
-checkpoint select_pairs:
+checkpoint select_associations:
     input:
-        unpack(what_pairs_need),
+        unpack(what_associations_need),
         model=model_files,
-        library=behind("select_pairs"),
+        library=behind("select_associations"),
     output:
-        "results/{study}/pairs.json",
+        "results/{study}/associations.json",
     log:
-        "results/{study}/logs/select_pairs.log",
+        "results/{study}/logs/select_associations.log",
     benchmark:
-        "results/{study}/benchmarks/select_pairs.tsv"
+        "results/{study}/benchmarks/select_associations.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -26,14 +26,14 @@ checkpoint select_pairs:
         runtime=each_attempt(10),
     params:
         folder=model_folder,
-        study=part("answer", "neuron", "pairs", "top"),
+        study=part("answer", "neuron", "associations", "top"),
     script:
-        "../scripts/select_pairs.py"
+        "../scripts/select_associations.py"
 
 
 rule cache_activations:
     input:
-        pairs="results/{study}/pairs.json",
+        associations="results/{study}/associations.json",
         tokens="results/{study}/corpus/tokens.h5",
         model=model_files,
         library=behind("cache_activations"),
@@ -66,7 +66,7 @@ rule gather_activations:
         model=model_files,
         library=behind("gather_activations"),
     output:
-        "results/{study}/activations/pairs.h5",
+        "results/{study}/activations/associations.h5",
     log:
         "results/{study}/logs/gather_activations.log",
     benchmark:
@@ -83,20 +83,20 @@ rule gather_activations:
         "../scripts/gather_activations.py"
 
 
-rule describe_pair:
+rule describe_association:
     input:
-        gathered="results/{study}/activations/pairs.h5",
+        gathered="results/{study}/activations/associations.h5",
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
         model=model_files,
-        library=behind("describe_pair"),
+        library=behind("describe_association"),
     output:
-        table="results/{study}/activations/{pair}.h5",
-        predictions="results/{study}/activations/{pair}_predictions.csv",
+        table="results/{study}/activations/{association}.h5",
+        predictions="results/{study}/activations/{association}_predictions.csv",
     log:
-        "results/{study}/logs/describe_pair/{pair}.log",
+        "results/{study}/logs/describe_association/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/describe_pair/{pair}.tsv"
+        "results/{study}/benchmarks/describe_association/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -106,55 +106,55 @@ rule describe_pair:
         folder=model_folder,
         attributes=attributes,
     script:
-        "../scripts/describe_pair.py"
+        "../scripts/describe_association.py"
 
 
-rule list_pairs:
+rule list_associations:
     input:
-        pairs="results/{study}/pairs.json",
-        tables=pair_tables,
-        library=behind("list_pairs"),
+        associations="results/{study}/associations.json",
+        tables=association_tables,
+        library=behind("list_associations"),
     output:
-        csv="results/{study}/pairs.csv",
+        csv="results/{study}/associations.csv",
         html=report(
-            "results/{study}/pairs.html",
-            caption="../report/pairs.rst",
+            "results/{study}/associations.html",
+            caption="../report/associations.rst",
             category="Finding 2: the neuron over a book",
-            labels={"figure": "all pairs", "format": "table"},
+            labels={"figure": "all associations", "format": "table"},
         ),
     log:
-        "results/{study}/logs/list_pairs.log",
+        "results/{study}/logs/list_associations.log",
     benchmark:
-        "results/{study}/benchmarks/list_pairs.tsv"
+        "results/{study}/benchmarks/list_associations.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
         mem_mb=each_attempt(1000),
         runtime=each_attempt(10),
     script:
-        "../scripts/list_pairs.py"
+        "../scripts/list_associations.py"
 
 
-rule list_contexts:
+rule list_examples:
     input:
-        "results/{study}/activations/{pair}.h5",
-        library=behind("list_contexts"),
+        "results/{study}/activations/{association}.h5",
+        library=behind("list_examples"),
     output:
-        csv="results/{study}/contexts/{pair}.csv",
+        csv="results/{study}/examples/{association}.csv",
         html=report(
-            "results/{study}/contexts/{pair}.html",
-            caption="../report/contexts.rst",
+            "results/{study}/examples/{association}.html",
+            caption="../report/examples.rst",
             category="Finding 2: the neuron over a book",
-            labels={"figure": "{pair}_contexts", "format": "table"},
+            labels={"figure": "{association}_examples", "format": "table"},
         ),
     log:
-        "results/{study}/logs/list_contexts/{pair}.log",
+        "results/{study}/logs/list_examples/{association}.log",
     benchmark:
-        "results/{study}/benchmarks/list_contexts/{pair}.tsv"
+        "results/{study}/benchmarks/list_examples/{association}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
         mem_mb=each_attempt(1000),
         runtime=each_attempt(10),
     script:
-        "../scripts/list_contexts.py"
+        "../scripts/list_examples.py"

@@ -1,20 +1,20 @@
-"""Align one neuron with every token."""
+"""Find every token's best-aligned neurons, and every neuron's best-aligned tokens."""
 
 from pathlib import Path
 
-from an_neuron.congruence.ranking import align_neuron
+from an_neuron.congruence.ranking import rank_congruence
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.tables import write_neuron_alignment
+from an_neuron.tables import write_top_neurons, write_top_tokens
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
-        layer, index = int(snakemake.wildcards.layer), int(snakemake.wildcards.index)
         model = load_model(folder, pick(snakemake.resources.device))
         process_weights(model, snakemake.params.processing)
         vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
-        attributes = {**snakemake.params.attributes, "layer": layer, "neuron": index}
-        write_neuron_alignment(snakemake.output[0], align_neuron(model, layer, index), vocabulary, attributes)
+        neurons, tokens = rank_congruence(model)
+        write_top_neurons(snakemake.output.neurons, neurons, vocabulary, snakemake.params.attributes)
+        write_top_tokens(snakemake.output.tokens, tokens, snakemake.params.attributes)

@@ -1,20 +1,20 @@
-"""Find every token's best-aligned neurons, and every neuron's best-aligned tokens."""
+"""Align one neuron with every token."""
 
 from pathlib import Path
 
-from an_neuron.congruence.ranking import align_tokens
+from an_neuron.congruence.ranking import neuron_congruence
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.tables import write_top_neurons, write_top_tokens
+from an_neuron.tables import write_neuron_congruence
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
+        layer, index = int(snakemake.wildcards.layer), int(snakemake.wildcards.index)
         model = load_model(folder, pick(snakemake.resources.device))
         process_weights(model, snakemake.params.processing)
         vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
-        neurons, tokens = align_tokens(model)
-        write_top_neurons(snakemake.output.neurons, neurons, vocabulary, snakemake.params.attributes)
-        write_top_tokens(snakemake.output.tokens, tokens, snakemake.params.attributes)
+        attributes = {**snakemake.params.attributes, "layer": layer, "index": index}
+        write_neuron_congruence(snakemake.output[0], neuron_congruence(model, layer, index), vocabulary, attributes)

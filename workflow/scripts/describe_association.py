@@ -1,8 +1,8 @@
-"""Describe what the corpus shows of one pair of a token and a neuron."""
+"""Describe what the corpus shows of one association of a token and a neuron."""
 
 from pathlib import Path
 
-from an_neuron.corpus.description import describe_pair, write_pair
+from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.files.hdf5 import replacing
 from an_neuron.jobs.job import job
 from an_neuron.model.folder import Tokenizer
@@ -10,7 +10,9 @@ from an_neuron.model.folder import Tokenizer
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         tokenizer = Tokenizer(Path(snakemake.params.folder))
-        described, predictions = describe_pair(Path(snakemake.input.gathered), snakemake.wildcards.pair, tokenizer)
+        described, predictions = describe_association(
+            Path(snakemake.input.gathered), snakemake.wildcards.association, tokenizer
+        )
         with replacing(snakemake.output.predictions) as temporary:
             predictions.to_csv(temporary, index=False)
-        write_pair(Path(snakemake.output.table), described, snakemake.params.attributes)
+        write_association(Path(snakemake.output.table), described, snakemake.params.attributes)

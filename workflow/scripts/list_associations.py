@@ -1,0 +1,17 @@
+"""List all associations, with what the corpus shows of each."""
+
+from pathlib import Path
+
+from an_neuron.corpus.associations import read_associations
+from an_neuron.corpus.overview import associations_frame, write_associations_html
+from an_neuron.files.hdf5 import read, replacing
+from an_neuron.jobs.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.input):
+        frame = associations_frame(
+            read_associations(snakemake.input.associations), [read(path) for path in snakemake.input.tables]
+        )
+        with replacing(snakemake.output.csv) as temporary:
+            frame.to_csv(temporary, index=False)
+        write_associations_html(frame, Path(snakemake.output.html))
