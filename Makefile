@@ -35,6 +35,7 @@ check: setup
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

@@ -5,8 +5,8 @@ import numpy as np
 from an_neuron.corpus.batches import shard_rows
 from an_neuron.corpus.reader import Reader, record
 from an_neuron.corpus.recordings import gather, write_shard
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.old_hdf5 import Dataset
 
 
 def gathered(folder, tiny, rows, associations, n_shards=1, keep="all", dtype="float32", size=None):

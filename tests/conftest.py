@@ -26,8 +26,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import PROCESSING, load_model, process_weights
 

@@ -1,3 +1,42 @@
-"""Find the MLP neuron behind a token, in any decoder language model."""
+"""Find the MLP neuron behind a token, in any decoder language model.
 
-__version__ = "0.1.0"
+    from an_neuron import Engine, LogitDifference, PromptPair, patch_neurons
+
+The public names are loaded when they are asked for. Neither the library's modules nor the workflow's scripts import
+through this page: what a result depends on is told by imports of modules.
+"""
+
+from importlib import import_module
+from typing import Any
+
+PUBLIC = {
+    "Engine": "patching.engine",
+    "LogitDifference": "patching.engine",
+    "PromptPair": "prompts.pairs",
+    "Sweep": "patching.sweeps",
+    "Tokenizer": "model.folder",
+    "UserError": "errors",
+    "__version__": "version",
+    "attribute_neurons": "patching.attribution",
+    "load_model": "model.loading",
+    "logit_lens": "prompts.lens",
+    "patch_heads": "patching.sweeps",
+    "patch_neurons": "patching.sweeps",
+    "patch_sites": "patching.sweeps",
+    "predict": "prompts.predictions",
+    "process_weights": "model.loading",
+    "read": "files.hdf5",
+}
+"""Where each public name is defined."""
+
+__all__ = sorted(PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'an_neuron' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+    return getattr(import_module(f"an_neuron.{PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset, Table
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.model.folder import Tokenizer
 
 if TYPE_CHECKING:  # a change of how one table is computed must not make all others again

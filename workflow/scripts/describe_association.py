@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from an_neuron.corpus.description import describe_association, write_association
-from an_neuron.files.hdf5 import replacing
+from an_neuron.files.atomic import replacing
 from an_neuron.jobs.job import job
 from an_neuron.model.folder import Tokenizer
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from an_neuron.corpus.download import download
-from an_neuron.files.hdf5 import replacing
+from an_neuron.files.atomic import replacing
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

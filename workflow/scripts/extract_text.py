@@ -4,7 +4,7 @@ from pathlib import Path
 
 from an_neuron.corpus.boilerplate import without_boilerplate
 from an_neuron.corpus.text import extract_text
-from an_neuron.files.hdf5 import replacing
+from an_neuron.files.atomic import replacing
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

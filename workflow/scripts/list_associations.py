@@ -4,7 +4,8 @@ from pathlib import Path
 
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.overview import associations_frame, write_associations_html
-from an_neuron.files.hdf5 import read, replacing
+from an_neuron.files.atomic import replacing
+from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

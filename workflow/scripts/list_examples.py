@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from an_neuron.corpus.examples import examples_frame, write_examples_html
-from an_neuron.files.hdf5 import read, replacing
+from an_neuron.files.atomic import replacing
+from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model

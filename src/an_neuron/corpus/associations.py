@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
+from an_neuron.files.atomic import replacing
 from an_neuron.files.hdf5 import Table
 from an_neuron.model.folder import Tokenizer
 from an_neuron.prompts.pairs import single_token
@@ -114,7 +114,7 @@ def write_associations(path: str | Path, associations: Iterable[Association]) ->
     associations = list(associations)
     names = association_names((association.token, association.layer, association.index) for association in associations)
     listed = [{**asdict(association), "name": name} for association, name in zip(associations, names, strict=True)]
-    with hdf5.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

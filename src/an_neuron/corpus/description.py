@@ -11,8 +11,9 @@ import pandas as pd
 from an_neuron.corpus import recordings
 from an_neuron.corpus.summaries import ACTIVATION_EDGES, FIRST_TOP, MARGIN_EDGES, OCTAVE_EDGES, Places, Summary
 from an_neuron.corpus.thresholds import Curve, curve_of_counts, curve_of_values
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset, Table
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.model.folder import Tokenizer
 
 MOST_BARS = 32

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from an_neuron.figures.style import neuron_and_token, visible
-from an_neuron.files.hdf5 import Table, replacing
+from an_neuron.files.atomic import replacing
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.texts import neuron_and_token, visible
 
 EXAMPLE_COLUMNS = ("activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos")
 BAR_COLOR = "#f6b8b8"

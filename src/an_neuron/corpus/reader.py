@@ -20,8 +20,8 @@ from an_neuron.corpus.associations import Association, studied_tokens
 from an_neuron.corpus.batches import rows_per_batch
 from an_neuron.corpus.recordings import Recorded
 from an_neuron.errors import UserError
+from an_neuron.model.decoder import Decoder
 from an_neuron.model.hooks import Hook, hooked
-from an_neuron.patching.engine import Engine
 
 READOUTS = ("unembedding", "embedding")
 PRECISIONS = ("highest", "high", "bfloat16")
@@ -59,7 +59,7 @@ class Reader:
         if readout not in READOUTS or precision not in PRECISIONS:
             raise UserError(f"Readout is one of {READOUTS}, precision one of {PRECISIONS}; not {readout}, {precision}.")
         _check_associations(bridge, associations)
-        engine = Engine(bridge, "sdpa")
+        engine = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, engine.device
         self.d_vocab = bridge.cfg.d_vocab
         self._tokens = studied_tokens(associations)
@@ -277,7 +277,7 @@ def _check_finite(reader: Reader, recorded: Recorded, start: int) -> None:
         )
 
 
-def _without_weights(bridge: TransformerBridge, engine: Engine) -> Callable[[Tensor], Tensor]:
+def _without_weights(bridge: TransformerBridge, engine: Decoder) -> Callable[[Tensor], Tensor]:
     """Return the final norm without its weight and bias."""
     epsilon = float(engine.norm.eps if hasattr(engine.norm, "eps") else engine.norm.variance_epsilon)
     centred = not bridge.ln_final.uses_rms_norm

@@ -49,8 +49,9 @@ import numpy as np
 from an_neuron.corpus.associations import Association, association_names, studied_tokens
 from an_neuron.corpus.summaries import Places, Summary
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset, Table
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.old_hdf5 import Dataset
 
 CHUNK = 65_536
 """Values in a chunk of a dataset, and tokens that are gathered in memory before they are written."""

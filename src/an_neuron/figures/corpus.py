@@ -39,10 +39,10 @@ from an_neuron.figures.style import (
     empty_figure,
     hover,
     margin_figure,
-    neuron_and_token,
     prediction_counts,
 )
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.texts import neuron_and_token
 
 BAR_COLORS = {False: "rgba(0, 0, 255, 0.25)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue
 COUNT_COLOR = "#687187"

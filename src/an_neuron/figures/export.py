@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from an_neuron.errors import UserError
-from an_neuron.files.hdf5 import replacing
+from an_neuron.files.atomic import replacing
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

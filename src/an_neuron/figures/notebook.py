@@ -40,10 +40,9 @@ from an_neuron.figures.style import (
     strong_cells,
     style_heat_map,
     thinned,
-    token_labels,
-    visible,
 )
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.texts import token_labels, visible
 
 SITE_TITLES = {
     "resid_pre": "Logit Difference From Patched Residual Stream",

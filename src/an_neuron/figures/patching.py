@@ -31,9 +31,9 @@ from an_neuron.figures.style import (
     strong_cells,
     style_heat_map,
     thinned,
-    token_labels,
 )
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.texts import token_labels
 
 HEAD_SITES = {
     "z": "Outputs (z)",

@@ -1,13 +1,13 @@
 """What the figures share: colours, texts, axes, and the thinning of points that would hide each other."""
 
-import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import FONT_SIZE, Frame, Labels, add_text, along, text_size
+from an_neuron.files.texts import neuron_and_token
 
 TEMPLATE = "plotly"
 COLOR_SCALE = "RdBu"
@@ -22,7 +22,6 @@ BROWSER_LIMIT = 300_000
 """Points in a browser: 12 MB that show in 3 to 5 seconds. A million would be 30 MB and take 6 to 12."""
 
 MARKER_RADIUS = 3
-MADE_VISIBLE = {"\n": "↵", "\t": "⇥"}
 
 
 def empty_figure(title: str, x_title: str, y_title: str, frame: Frame) -> go.Figure:
@@ -124,11 +123,6 @@ def add_reference(figure: go.Figure, layout: Labels, value: float, text: str, **
     add_text(figure, layout.frame, centre, text=text, font_color=REFERENCE_COLOR, **options)
 
 
-def neuron_and_token(attributes: Mapping[str, Any]) -> tuple[str, str]:
-    """Return how the figures of a (token, neuron) association call the neuron and the token."""
-    return f"Layer {attributes['layer']} Neuron {attributes['index']}", visible(attributes["token"])
-
-
 def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
     """Return an empty figure of a token's margin against a neuron's activation."""
     neuron, token = neuron_and_token(attributes)
@@ -141,19 +135,6 @@ def prediction_counts(attributes: Mapping[str, Any]) -> str:
     return f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
 
 
-def visible(text: Any, length: int | None = None) -> str:
-    """Return a text as plotly shows it letter by letter: no markup, line breaks and control characters visible."""
-    text = str(text)[:length]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else MADE_VISIBLE.get(c, c.encode("unicode_escape").decode()) for c in text)
-    return html.escape(text, quote=False)
-
-
 def hover(*lines: str) -> str:
     """Return a hover template of these lines."""
     return "<br>".join(lines) + "<extra></extra>"
-
-
-def token_labels(tokens: Iterable[str]) -> list[str]:
-    """Return tokens in quotes, long ones cut, so that labels stay short."""
-    return [f"'{visible(token, 10)}'" for token in tokens]

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from an_neuron.errors import FullDiskError, UserError
+from an_neuron.errors import DamagedFileError, FullDiskError, UserError
 
 
 class _Both:
@@ -56,7 +56,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
             with _unchanged([Path(path) for path in inputs if not path.endswith(".py")]):
                 yield
         except UserError as error:
-            print(f"\n{error}\n", file=sys.stderr)
+            print(f"\n{with_remedy(error)}\n", file=sys.stderr)
             if isinstance(error, FullDiskError):  # HDF5 would crash when it closes a file that it could not write
                 sys.stderr.flush()
                 os._exit(1)
@@ -70,6 +70,15 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
             sys.stderr = terminal
 
 
+def with_remedy(error: UserError) -> str:
+    """Return an error's sentence, and what mends it in a workflow."""
+    if isinstance(error, DamagedFileError):
+        return f"{error} Delete it and run snakemake again."
+    if isinstance(error, FullDiskError):
+        return f"{error} Then run snakemake again."
+    return f"{error} In config.yaml: `{error.setting}`." if error.setting else str(error)
+
+
 @contextmanager
 def _unchanged(paths: Sequence[Path]) -> Iterator[None]:
     """Refuse that one of some files is another one at the end."""
@@ -77,7 +86,7 @@ def _unchanged(paths: Sequence[Path]) -> Iterator[None]:
     yield
     for path, state in zip(paths, before, strict=True):
         if _state(path) != state:
-            raise UserError(f"{path} changed while this job read it, so its results are void; run snakemake again.")
+            raise UserError(f"{path} changed while this job read it, so its results are void. Run snakemake again.")
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

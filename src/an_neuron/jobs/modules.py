@@ -23,9 +23,10 @@ def put_on_python_path() -> None:
 
 
 def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
-    """Return the files of a package that a script imports, directly or through others of them.
+    """Return the modules of a package that a script's result depends on: those that it imports, and those that they do.
 
-    Imports inside functions count, those under ``if TYPE_CHECKING:`` do not, since no run reaches them. A module
+    Left out are `jobs`, which does nothing to a result, and every ``__init__``, which holds nothing but a docstring or
+    names in strings. Imports inside functions count, those under ``if TYPE_CHECKING:`` do not, since no run reaches them. A module
     that only a string names (``importlib.import_module``) is not seen.
 
     Parameters
@@ -48,7 +49,11 @@ def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
         imported = _imported(unread.pop(), package) - found
         found |= imported
         unread |= imported
-    return [Path(os.path.relpath(path)) for path in sorted(found)]
+    return [Path(os.path.relpath(path)) for path in sorted(found) if _counts(path, package)]
+
+
+def _counts(path: Path, package: Path) -> bool:
+    return path.name != "__init__.py" and package / "jobs" not in path.parents
 
 
 @cache

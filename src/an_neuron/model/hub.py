@@ -8,7 +8,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
+from an_neuron.files.atomic import replacing
 from an_neuron.model.folder import folder_mistakes
 
 WANTED = ["*.safetensors", "*.json", "*.model", "merges.txt"]
@@ -66,6 +66,6 @@ def _link(snapshot: Path, folder: Path) -> None:
         link = folder / path.name
         link.unlink(missing_ok=True)
         link.symlink_to(path.resolve())
-    with hdf5.replacing(folder / "fetched.json") as temporary:
+    with replacing(folder / "fetched.json") as temporary:
         listed = {path.name: path.stat().st_size for path in files}
         temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")

@@ -14,13 +14,12 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import ACT2FN
 
 from an_neuron.errors import UserError
-from an_neuron.patching import attention
 
 TANH_GELUS = tuple(type(ACT2FN[name]) for name in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"))
 TOLERANCE = 1e-4
 
 
-def plain_model(bridge: TransformerBridge, implementation: str = attention.NAME) -> Any:
+def plain_model(bridge: TransformerBridge, implementation: str) -> Any:
     """Return the Hugging Face model of a bridge, around the bridge's own parameters.
 
     Parameters
@@ -116,8 +115,7 @@ def _share(original: Any, plain: nn.Module) -> None:
 def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
     """Hold a few tokens' log-probabilities of the plain model against the bridge's."""
     ids = torch.arange(3, device=bridge.cfg.device)[None] % bridge.cfg.d_vocab
-    with attention.ordinary():
-        own = plain(ids, use_cache=False).logits.float().log_softmax(-1)
+    own = plain(ids, use_cache=False).logits.float().log_softmax(-1)
     theirs = bridge(ids).float().log_softmax(-1)
     if not theirs.isfinite().all():
         raise UserError("The model's logits are not finite numbers; its weights may be damaged.")

@@ -8,6 +8,7 @@ import numpy as np
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
+from an_neuron.files.atomic import replacing
 
 
 def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
@@ -31,5 +32,5 @@ def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
     """Write the best neuron of some sweeps, patching/neurons/layer_….h5, as JSON."""
     chosen = best_neuron(hdf5.read(path) for path in paths)
-    with hdf5.replacing(out) as temporary:
+    with replacing(out) as temporary:
         temporary.write_text(json.dumps(chosen) + "\n", encoding="utf-8")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.model.folder import Tokenizer
 
 PADDING = -1

@@ -26,10 +26,10 @@ from typing import Any
 
 import pandas as pd
 
-from an_neuron import __version__
-from an_neuron.files import hdf5
+from an_neuron.files.atomic import replacing
 from an_neuron.files.pages import Section, write_sections
 from an_neuron.model.devices import kind
+from an_neuron.version import __version__
 
 Record = dict[str, Any]
 DISTRIBUTION = "an-neuron"
@@ -245,7 +245,7 @@ def _together(measured: Iterable[Record]) -> Record:
 
 def write_json(record: Record, path: Path) -> None:
     """Write a record as JSON, sorted and indented; the same record gives the same bytes."""
-    with hdf5.replacing(path) as temporary:
+    with replacing(path) as temporary:
         text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
         temporary.write_text(f"{text}\n", encoding="utf-8")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from an_neuron.corpus import examples
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.old_hdf5 import Dataset
 
 PLACES = {
     "activation": [4.0, 3.0, 1.0],

@@ -131,7 +131,7 @@ def test_a_flipped_bit_in_a_value_is_noticed(tmp_path, tiny_gpt2):
     content = bytearray(shard.read_bytes())
     content[where + 5] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(UserError, match=r"damaged.*run snakemake again"):
+    with pytest.raises(UserError, match=r"is damaged"):
         read_association(path, NAMES[0])
 
 

@@ -8,7 +8,8 @@ from figure_reading import arrows, frame_of, titles
 
 from an_neuron.figures import notebook
 from an_neuron.figures.labels import box_around, overlap, text_size, within
-from an_neuron.figures.style import STATIC_LIMIT, visible
+from an_neuron.figures.style import STATIC_LIMIT
+from an_neuron.files.texts import visible
 
 BLUE, RED = "blue", "red"
 

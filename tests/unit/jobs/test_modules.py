@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import an_neuron
-from an_neuron.jobs.modules import modules_behind, put_on_python_path
+from an_neuron.jobs.modules import PACKAGE, modules_behind, put_on_python_path
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "workflow" / "scripts").glob("*.py"))
 
@@ -71,29 +71,29 @@ def behind(tmp_path, monkeypatch):
     [
         ("", ""),
         ("import os, packer\nfrom packer.alone import x\nfrom . import alone", ""),
-        ("import pack", "__init__"),
-        ("import pack.alone as a", "__init__ alone"),
-        ("import os, pack.alone", "__init__ alone"),
-        ("from pack import alone", "__init__ alone"),
-        ("from pack import __version__", "__init__"),
-        ("from pack.alone import alone, function as f", "__init__ alone"),
-        ("from pack.alone import *", "__init__ alone"),
-        ("import pack.missing", "__init__"),
-        ("import pack.chain", "__init__ alone chain link"),
-        ("import pack.circle", "__init__ circle round"),
-        ("from pack.sub import x", "__init__ alone sub/__init__ sub/inner"),
-        ("import pack.sub.other", "__init__ alone circle round sub/__init__ sub/inner sub/other"),
-        ("import pack.bare.module", "__init__ bare/module"),
-        ("def f():\n    import pack.alone", "__init__ alone"),
-        ("class A:\n    async def f(self):\n        with x:\n            import pack.alone", "__init__ alone"),
-        ("try:\n    x\nexcept ImportError:\n    import pack.alone", "__init__ alone"),
-        ("try:\n    x\nfinally:\n    import pack.alone", "__init__ alone"),
-        ("for x in y:\n    pass\nelse:\n    import pack.alone", "__init__ alone"),
-        ("match x:\n    case 1:\n        import pack.alone", "__init__ alone"),
-        ("if TYPE_CHECKING:\n    import pack.typed\nelse:\n    import pack.alone", "__init__ alone"),
-        ("if typing.TYPE_CHECKING:\n    import pack.typed\nelif x:\n    import pack.alone", "__init__ alone"),
-        ("if not TYPE_CHECKING:\n    import pack.alone", "__init__ alone"),
-        ('if __name__ == "__main__":\n    import pack.alone', "__init__ alone"),
+        ("import pack", ""),
+        ("import pack.alone as a", "alone"),
+        ("import os, pack.alone", "alone"),
+        ("from pack import alone", "alone"),
+        ("from pack import __version__", ""),
+        ("from pack.alone import alone, function as f", "alone"),
+        ("from pack.alone import *", "alone"),
+        ("import pack.missing", ""),
+        ("import pack.chain", "alone chain link"),
+        ("import pack.circle", "circle round"),
+        ("from pack.sub import x", "alone sub/inner"),
+        ("import pack.sub.other", "alone circle round sub/inner sub/other"),
+        ("import pack.bare.module", "bare/module"),
+        ("def f():\n    import pack.alone", "alone"),
+        ("class A:\n    async def f(self):\n        with x:\n            import pack.alone", "alone"),
+        ("try:\n    x\nexcept ImportError:\n    import pack.alone", "alone"),
+        ("try:\n    x\nfinally:\n    import pack.alone", "alone"),
+        ("for x in y:\n    pass\nelse:\n    import pack.alone", "alone"),
+        ("match x:\n    case 1:\n        import pack.alone", "alone"),
+        ("if TYPE_CHECKING:\n    import pack.typed\nelse:\n    import pack.alone", "alone"),
+        ("if typing.TYPE_CHECKING:\n    import pack.typed\nelif x:\n    import pack.alone", "alone"),
+        ("if not TYPE_CHECKING:\n    import pack.alone", "alone"),
+        ('if __name__ == "__main__":\n    import pack.alone', "alone"),
     ],
 )
 def test_modules_behind_a_script(behind, text, expected):
@@ -101,20 +101,23 @@ def test_modules_behind_a_script(behind, text, expected):
 
 
 def test_names_do_not_say_where_the_checkout_lies(behind, tmp_path, monkeypatch):
-    assert behind("import pack.alone") == "__init__ alone"
+    assert behind("import pack.alone") == "alone"
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path / "run")
     found = modules_behind(Path("../script.py"), Path("../pack"))
-    assert found == [Path("../pack/__init__.py"), Path("../pack/alone.py")]
+    assert found == [Path("../pack/alone.py")]
 
 
 def test_no_script_imports_what_is_not_behind_it():
     command = [sys.executable, "-c", IMPORT_EACH, *map(str, SCRIPTS)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     for script, line in zip(SCRIPTS, ran.stdout.splitlines(), strict=True):
-        imported = {Path(file).name for file in json.loads(line)}
-        behind = {path.name for path in modules_behind(script)}
-        assert {"__init__.py", "job.py"} <= imported <= behind, script.name
+        imported = {Path(file).relative_to(PACKAGE) for file in json.loads(line)}
+        behind = {path.resolve().relative_to(PACKAGE) for path in modules_behind(script)}
+        assert Path("jobs/job.py") in imported
+        assert {path for path in imported if path.name != "__init__.py" and path.parts[0] != "jobs"} <= behind, (
+            script.name
+        )
 
 
 def test_a_script_does_not_rest_on_the_whole_library():

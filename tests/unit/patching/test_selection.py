@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import Dataset
+from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.patching.selection import best_neuron, select_neuron
 
 

@@ -8,7 +8,7 @@ from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
+from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.model.loading import process_weights
 from an_neuron.patching.sweeps import SITES, LogitDifference, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens

@@ -1,0 +1,47 @@
+"""How tokens and neurons are shown in text."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from an_neuron.errors import UserError
+
+MADE_VISIBLE = {"\n": "↵", "\t": "⇥"}
+
+
+def neuron_name(layer: int, index: int) -> str:
+    """Return how a neuron is called everywhere: layer.index."""
+    return f"{layer}.{index}"
+
+
+def parse_neuron(name: str) -> tuple[int, int]:
+    """Return layer and index of a neuron called layer.index.
+
+    Raises
+    ------
+    UserError
+        If the name is none.
+    """
+    found = re.fullmatch(r"(\d+)\.(\d+)", name, re.ASCII)
+    if not found:
+        raise UserError(f'{name!r} is no neuron; write layer.index, "31.892".')
+    return int(found[1]), int(found[2])
+
+
+def visible(text: Any, length: int | None = None) -> str:
+    """Return a text as plotly shows it letter by letter: no markup, line breaks and control characters visible."""
+    text = str(text)[:length]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else MADE_VISIBLE.get(c, c.encode("unicode_escape").decode()) for c in text)
+    return html.escape(text, quote=False)
+
+
+def token_labels(tokens: Iterable[str]) -> list[str]:
+    """Return tokens in quotes, long ones cut, so that labels stay short."""
+    return [f"'{visible(token, 10)}'" for token in tokens]
+
+
+def neuron_and_token(attributes: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how the figures of a (token, neuron) association call the neuron and the token."""
+    return f"Layer {attributes['layer']} Neuron {attributes['index']}", visible(attributes["token"])
