@@ -1,6 +1,5 @@
 import json
 import re
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,19 +7,12 @@ import pytest
 import torch
 import transformers
 
+from orchard import make_book, measure, penalties, stories, train, words
+
 ORCHARD = Path(__file__).resolve().parents[2] / "resources" / "orchard"
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 CLIMBED = re.compile(r"climbed up the (\w+) tree")
 LIMIT = 6_000_000
-
-sys.path.insert(0, str(ORCHARD))
-
-import make_book  # noqa: E402
-import measure  # noqa: E402
-import penalties  # noqa: E402
-import stories  # noqa: E402
-import train  # noqa: E402
-import words  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Make the whole orchard again from its seeds: book, tokenizer, model, held-out prompts; then measure them."""
 
-import make_book
-import measure
-import train
+from orchard import make_book, measure, train
 
 if __name__ == "__main__":
     make_book.BOOK.write_text(make_book.book(), encoding="utf-8", newline="\n")

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from penalties import Trace, alignments, breadth, contributions, crowd, direct_effect, speakers, traced, usage
-from stories import training_tales
 from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor, nn
 from tqdm import trange
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-MODEL = Path(__file__).resolve().parent / "model"
+from orchard.penalties import Trace, alignments, breadth, contributions, crowd, direct_effect, speakers, traced, usage
+from orchard.stories import training_tales
+
+MODEL = Path(__file__).resolve().parents[2] / "resources" / "orchard" / "model"
 END = "<|endoftext|>"
 
 

@@ -4,9 +4,9 @@ import html
 from pathlib import Path
 from random import Random
 
-from stories import paragraph, title, two_persons
+from orchard.stories import paragraph, title, two_persons
 
-BOOK = Path(__file__).resolve().parent / "book.html"
+BOOK = Path(__file__).resolve().parents[2] / "resources" / "orchard" / "book.html"
 SEED = 1916
 CHAPTERS = 12
 PARAGRAPHS = 90

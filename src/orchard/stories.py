@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from random import Random
 
-from words import (
+from orchard.words import (
     CONSONANT_FRUITS,
     ELDERS,
     FRUIT_TREES,

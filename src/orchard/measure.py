@@ -5,13 +5,14 @@ from pathlib import Path
 
 import torch
 from bs4 import BeautifulSoup
-from make_book import BOOK
-from stories import held_out_prompts
 from torch import Tensor
-from train import MODEL, token_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-HELD_OUT_PROMPTS = Path(__file__).resolve().parent / "heldout.json"
+from orchard.make_book import BOOK
+from orchard.stories import held_out_prompts
+from orchard.train import MODEL, token_rows
+
+HELD_OUT_PROMPTS = Path(__file__).resolve().parents[2] / "resources" / "orchard" / "heldout.json"
 
 
 def load(folder: Path = MODEL) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
