@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm orchard test check format constraints clean
+.PHONY: setup browser slurm orchard test check docs format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -38,6 +38,11 @@ check: setup
 	lint-imports --no-cache
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+# docs/files.md, from the schemas of the library.
+docs: $(INSTALLED)
+	python -m an_neuron.files.catalogue > docs/files.md.new
+	mv docs/files.md.new docs/files.md
 
 format: $(INSTALLED)
 	ruff check --fix

@@ -41,7 +41,7 @@ def test_the_example_stage_and_figure_are_built_as_the_page_says(built_orchard):
         "src/an_neuron/figures/best_neurons.py": "new",
         "workflow/scripts/plot_best_neurons.py": "new",
         "workflow/report/best_neurons.rst": "new",
-        "workflow/rules/figures.smk": "first in FIGURES",
+        "workflow/rules/figure_list.smk": "first in FIGURES",
     }
     project.config["formats"] = ["html"]
     assert set(project.jobs("orchard")) >= {"list_best_neurons", "plot_best_neurons"}

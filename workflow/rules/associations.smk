@@ -8,10 +8,19 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
+TARGETS["shards"] = lambda study: [  # a lost one is built again
+    shard.format(study=study.name) for shard in SHARDS
+]
+TARGETS["associations"] = lambda study: [
+    f"{study.results}/associations.csv",
+    *(f"{study.results}/examples/{name}.html" for name in associations_of(study)),
+]
+
+
 checkpoint select_associations:
     input:
         unpack(what_associations_need),
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("select_associations"),
     output:
         "results/{study}/associations.json",
@@ -19,14 +28,12 @@ checkpoint select_associations:
         "results/{study}/logs/select_associations.log",
     benchmark:
         "results/{study}/benchmarks/select_associations.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
+        ENVIRONMENT
     params:
-        folder=model_folder,
-        study=part("answer", "neuron", "associations", "top"),
+        folder=of_study("model_folder"),
+        study=of_study("choice"),
     script:
         "../scripts/select_associations.py"
 
@@ -35,7 +42,7 @@ rule cache_activations:
     input:
         associations="results/{study}/associations.json",
         tokens="results/{study}/corpus/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("cache_activations"),
     output:
         "results/{study}/activations/shards/{scatteritem}.h5",
@@ -44,17 +51,17 @@ rule cache_activations:
     benchmark:
         "results/{study}/benchmarks/cache_activations/{scatteritem}.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("corpus"),
-        runtime=model_minutes("cache_activations"),
+        runtime=model_minutes(one_shard),
     params:
-        folder=model_folder,
-        options=corpus_pass,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        options=of_study("corpus_options"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/cache_activations.py"
 
@@ -63,7 +70,7 @@ rule gather_activations:
     input:
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("gather_activations"),
     output:
         "results/{study}/activations/associations.h5",
@@ -71,14 +78,12 @@ rule gather_activations:
         "results/{study}/logs/gather_activations.log",
     benchmark:
         "results/{study}/benchmarks/gather_activations.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1500),
-        runtime=each_attempt(15),
+        ENVIRONMENT
     params:
-        folder=model_folder,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/gather_activations.py"
 
@@ -88,7 +93,7 @@ rule describe_association:
         gathered="results/{study}/activations/associations.h5",
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("describe_association"),
     output:
         table="results/{study}/activations/{association}.h5",
@@ -98,13 +103,12 @@ rule describe_association:
     benchmark:
         "results/{study}/benchmarks/describe_association/{association}.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
         mem_mb=table_mb(1500),
-        runtime=each_attempt(15),
     params:
-        folder=model_folder,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/describe_association.py"
 
@@ -126,11 +130,9 @@ rule list_associations:
         "results/{study}/logs/list_associations.log",
     benchmark:
         "results/{study}/benchmarks/list_associations.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
+        ENVIRONMENT
     script:
         "../scripts/list_associations.py"
 
@@ -151,10 +153,8 @@ rule list_examples:
         "results/{study}/logs/list_examples/{association}.log",
     benchmark:
         "results/{study}/benchmarks/list_examples/{association}.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
+        ENVIRONMENT
     script:
         "../scripts/list_examples.py"

@@ -1,9 +1,9 @@
-"""Alignment: what a neuron writes, and which neurons write each token."""
+"""Congruence: what a neuron writes, and which neurons write each token."""
 
 
 rule measure_congruence:
     input:
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("measure_congruence"),
     output:
         "results/{study}/congruence/neuron_{layer}.{index}.h5",
@@ -12,24 +12,24 @@ rule measure_congruence:
     benchmark:
         "results/{study}/benchmarks/measure_congruence/{layer}.{index}.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("measure_congruence"),
+        runtime=model_minutes(),
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         processing=processing,
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/measure_congruence.py"
 
 
 rule rank_congruence:
     input:
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("rank_congruence"),
     output:
         neurons="results/{study}/congruence/top_neurons.h5",
@@ -39,16 +39,18 @@ rule rank_congruence:
     benchmark:
         "results/{study}/benchmarks/rank_congruence.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("rank_congruence"),
+        runtime=model_minutes(
+            lambda study, wildcards: cost.congruence_operations(study.known_shape())
+        ),
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         processing=processing,
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/rank_congruence.py"

@@ -10,24 +10,21 @@ rule download_book:
         "results/{study}/logs/download_book.log",
     benchmark:
         "results/{study}/benchmarks/download_book.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
         network=1,
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(30),
     params:
         folder="downloads/books",
-        source=lambda wildcards: {
-            key: study_of(wildcards)["corpus"].get(key) for key in ("url", "sha256")
-        },
+        source=of_study("book_source"),
     script:
         "../scripts/download_book.py"
 
 
 rule extract_text:
     input:
-        book_file,
+        book=of_study("book_file"),
         library=behind("extract_text"),
     output:
         "results/{study}/corpus/text.txt",
@@ -36,12 +33,13 @@ rule extract_text:
     benchmark:
         "results/{study}/benchmarks/extract_text.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
-        mem_mb=text_mb,
-        runtime=text_minutes,
+        mem_mb=estimated(text_mb),
+        runtime=estimated(text_minutes),
     params:
-        boilerplate=lambda wildcards: study_of(wildcards)["corpus"]["boilerplate"],
+        boilerplate=lambda wildcards: study_of(wildcards).corpus.boilerplate,
+        encoding=lambda wildcards: study_of(wildcards).corpus.encoding,
     script:
         "../scripts/extract_text.py"
 
@@ -49,7 +47,7 @@ rule extract_text:
 rule tokenize_corpus:
     input:
         text="results/{study}/corpus/text.txt",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("tokenize_corpus"),
     output:
         "results/{study}/corpus/tokens.h5",
@@ -58,13 +56,13 @@ rule tokenize_corpus:
     benchmark:
         "results/{study}/benchmarks/tokenize_corpus.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
-        mem_mb=text_mb,
-        runtime=text_minutes,
+        mem_mb=estimated(text_mb),
+        runtime=estimated(text_minutes),
     params:
-        folder=model_folder,
-        n_ctx=lambda wildcards: study_of(wildcards)["corpus"].get("n_ctx", 0),
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        n_ctx=lambda wildcards: study_of(wildcards).corpus.n_ctx,
+        attributes=of_study("attributes"),
     script:
         "../scripts/tokenize_corpus.py"

@@ -11,13 +11,12 @@ checkpoint fetch_model:
     benchmark:
         "downloads/benchmarks/fetch_model/{model}.tsv"
     priority: 100
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
         network=1,
-        mem_mb=each_attempt(2000),
-        runtime=each_attempt(240),
     params:
-        source=lambda wildcards: hub_source(wildcards.model),
+        source=hub_source,
     script:
         "../scripts/fetch_model.py"

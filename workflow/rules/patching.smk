@@ -1,10 +1,12 @@
 """Activation patching: sites by layer and position, heads, neurons, and what is made of the neurons' sweeps."""
 
+TARGETS["patching"] = neuron_sweeps
+
 
 rule patch_sites:
     input:
         prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("patch_sites"),
     output:
         "results/{study}/patching/{site}.h5",
@@ -13,50 +15,24 @@ rule patch_sites:
     benchmark:
         "results/{study}/benchmarks/patch_sites/{site}.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("patching"),
-        runtime=model_minutes("patch_sites"),
+        runtime=model_minutes(sweep("patch_sites")),
     params:
-        folder=model_folder,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/patch_sites.py"
-
-
-rule patch_neurons:
-    input:
-        prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
-        library=behind("patch_neurons"),
-    output:
-        "results/{study}/patching/neurons/layer_{layer}.h5",
-    log:
-        "results/{study}/logs/patch_neurons/layer_{layer}.log",
-    benchmark:
-        "results/{study}/benchmarks/patch_neurons/layer_{layer}.tsv"
-    conda:
-        "../../envs/an_neuron.yaml"
-    threads: model_threads
-    resources:
-        gpu=1,
-        device=DEVICE,
-        mem_mb=model_mb("patching"),
-        runtime=model_minutes("patch_neurons"),
-    params:
-        folder=model_folder,
-        attributes=attributes,
-    script:
-        "../scripts/patch_neurons.py"
 
 
 rule patch_heads:
     input:
         prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("patch_heads"),
     output:
         "results/{study}/patching/heads/{head_site}.h5",
@@ -65,24 +41,67 @@ rule patch_heads:
     benchmark:
         "results/{study}/benchmarks/patch_heads/{head_site}.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("patching"),
-        runtime=model_minutes("patch_heads"),
+        runtime=model_minutes(sweep("patch_heads")),
     params:
-        folder=model_folder,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/patch_heads.py"
 
 
+rule patch_neurons:
+    input:
+        prompts="results/{study}/prompts/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("patch_neurons"),
+    output:
+        "results/{study}/patching/neurons/layer_{layer}.h5",
+    log:
+        "results/{study}/logs/patch_neurons/layer_{layer}.log",
+    benchmark:
+        "results/{study}/benchmarks/patch_neurons/layer_{layer}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes(sweep("patch_neurons")),
+    params:
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/patch_neurons.py"
+
+
+checkpoint select_neuron:
+    input:
+        sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),
+        library=behind("select_neuron"),
+    output:
+        "results/{study}/neuron.json",
+    log:
+        "results/{study}/logs/select_neuron.log",
+    benchmark:
+        "results/{study}/benchmarks/select_neuron.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/select_neuron.py"
+
+
 rule map_neurons:
     input:
-        sweeps=neuron_tables,
-        model=model_files,
+        sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),
+        model=of_study("model_files"),
         library=behind("map_neurons"),
     output:
         h5="results/{study}/patching/neurons/map.h5",
@@ -92,26 +111,26 @@ rule map_neurons:
     benchmark:
         "results/{study}/benchmarks/map_neurons.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("map_neurons"),
+        runtime=model_minutes(),
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         processing=processing,
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/map_neurons.py"
 
 
 rule attribute_neurons:
     input:
-        sweeps=neuron_tables,
+        sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),
         prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("attribute_neurons"),
     output:
         "results/{study}/patching/neurons/attribution.h5",
@@ -120,34 +139,15 @@ rule attribute_neurons:
     benchmark:
         "results/{study}/benchmarks/attribute_neurons.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("patching"),
-        runtime=model_minutes("attribute_neurons"),
+        runtime=model_minutes(),
     params:
-        folder=model_folder,
-        attributes=attributes,
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
     script:
         "../scripts/attribute_neurons.py"
-
-
-checkpoint select_neuron:
-    input:
-        sweeps=neuron_tables,
-        library=behind("select_neuron"),
-    output:
-        "results/{study}/neuron.json",
-    log:
-        "results/{study}/logs/select_neuron.log",
-    benchmark:
-        "results/{study}/benchmarks/select_neuron.tsv"
-    conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
-    script:
-        "../scripts/select_neuron.py"

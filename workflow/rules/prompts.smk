@@ -1,10 +1,15 @@
 """Prompts: checked and tokenized, predicted, and read layer by layer through the logit lens."""
 
+TARGETS["prompts"] = lambda study: [
+    f"{study.results}/checked.txt",
+    f"{study.results}/prompts/predictions.csv",
+]
+
 
 # Runs before all else that needs the model's files, so that no model runs for a study that does not fit it.
 rule check_study:
     input:
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("check_study"),
     output:
         "results/{study}/checked.txt",
@@ -13,22 +18,21 @@ rule check_study:
     benchmark:
         "results/{study}/benchmarks/check_study.tsv"
     priority: 100
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
         device=DEVICE,
-        mem_mb=each_attempt(1500),
-        runtime=each_attempt(10),
     params:
-        folder=model_folder,
-        study=lambda wildcards: study_of(wildcards),
+        folder=of_study("model_folder"),
+        study=part(),
     script:
         "../scripts/check_study.py"
 
 
 rule tokenize_prompts:
     input:
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("tokenize_prompts"),
     output:
         "results/{study}/prompts/tokens.h5",
@@ -36,15 +40,13 @@ rule tokenize_prompts:
         "results/{study}/logs/tokenize_prompts.log",
     benchmark:
         "results/{study}/benchmarks/tokenize_prompts.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
+        ENVIRONMENT
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         study=part("prompts", "further_prompts", "answer", "foil"),
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/tokenize_prompts.py"
 
@@ -52,7 +54,7 @@ rule tokenize_prompts:
 rule predict_prompts:
     input:
         prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("predict_prompts"),
     output:
         h5="results/{study}/prompts/predictions.h5",
@@ -62,18 +64,18 @@ rule predict_prompts:
     benchmark:
         "results/{study}/benchmarks/predict_prompts.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("predict_prompts"),
+        runtime=model_minutes(),
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         processing=processing,
         study=part("top_k"),
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/predict_prompts.py"
 
@@ -81,7 +83,7 @@ rule predict_prompts:
 rule read_logit_lens:
     input:
         prompts="results/{study}/prompts/tokens.h5",
-        model=model_files,
+        model=of_study("model_files"),
         library=behind("read_logit_lens"),
     output:
         "results/{study}/logit_lens.h5",
@@ -90,16 +92,16 @@ rule read_logit_lens:
     benchmark:
         "results/{study}/benchmarks/read_logit_lens.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     threads: model_threads
     resources:
         gpu=1,
         device=DEVICE,
         mem_mb=model_mb("processing"),
-        runtime=model_minutes("read_logit_lens"),
+        runtime=model_minutes(),
     params:
-        folder=model_folder,
+        folder=of_study("model_folder"),
         processing=processing,
-        attributes=attributes,
+        attributes=of_study("attributes"),
     script:
         "../scripts/read_logit_lens.py"

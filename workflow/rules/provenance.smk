@@ -1,15 +1,12 @@
 """The record of a build: its sources, code, versions, machine and times."""
 
 
-# Takes all that the study builds, so that it runs last, and again when anything of that was made again. The benchmark
+# Takes all that the study builds, so that it runs last, and again when anything of that was built again. The benchmark
 # files, written by Snakemake itself, are those of the jobs behind these inputs.
 rule record_provenance:
     input:
-        figures=lambda wildcards: targets(wildcards.study),
-        neuron=lambda wildcards: neuron_targets(wildcards.study),
-        associations=lambda wildcards: association_targets(wildcards.study),
-        layers=lambda wildcards: whole_model_targets(wildcards.study),
-        origin=sources,
+        **targets(),
+        origin=of_study("sources"),
         library=behind("record_provenance"),
     output:
         json="results/{study}/provenance.json",
@@ -24,14 +21,13 @@ rule record_provenance:
     benchmark:
         "results/{study}/benchmarks/record_provenance.tsv"
     conda:
-        "../../envs/an_neuron.yaml"
+        ENVIRONMENT
     resources:
         gpu=1,
         device=DEVICE,
-        mem_mb=each_attempt(2000),
-        runtime=model_minutes("record_provenance"),
+        runtime=model_minutes(),
     params:
-        study=lambda wildcards: study_of(wildcards),
+        study=part(),
         shared={key: config[key] for key in ("device", "formats", "shards")},
         benchmarks="results/{study}/benchmarks",
     script:

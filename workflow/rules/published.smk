@@ -1,9 +1,13 @@
 """The comparison of a study's numbers with published ones."""
 
+TARGETS["published"] = lambda study: (
+    [f"{study.results}/published.csv"] if study.published else []
+)
+
 
 rule compare_published:
     input:
-        published=lambda wildcards: study_of(wildcards)["published"],
+        published=of_study("published"),
         predictions="results/{study}/prompts/predictions.h5",
         lens="results/{study}/logit_lens.h5",
         resid_pre="results/{study}/patching/resid_pre.h5",
@@ -27,10 +31,8 @@ rule compare_published:
         "results/{study}/logs/compare_published.log",
     benchmark:
         "results/{study}/benchmarks/compare_published.tsv"
+    localrule: True
     conda:
-        "../../envs/an_neuron.yaml"
-    resources:
-        mem_mb=each_attempt(1000),
-        runtime=each_attempt(10),
+        ENVIRONMENT
     script:
         "../scripts/compare_published.py"

@@ -1,0 +1,74 @@
+"""What only the model knows: its layers, the studied neuron, the clearest associations. Checkpoints are asked here."""
+
+import json
+
+HEAD_SITES = ("z", "q", "k", "v", "pattern")
+SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
+
+
+def hub_source(wildcards):
+    """Return the hub's name and revision of a fetched model's folder."""
+    fetched = (study for study in STUDIES.values() if study.model.hub)
+    return next(
+        study.hub_source for study in fetched if study.model_key == wildcards.model
+    )
+
+
+def shape(study):
+    """Return a model's sizes; a model of the hub is fetched first."""
+    if study.model.hub:
+        checkpoints.fetch_model.get(model=study.model_key)
+    return study.shape()
+
+
+def neuron_sweeps(study):
+    """Return the sweeps of a study's layers: of all the model's, where the study does not list them."""
+    layers = study.layers or range(shape(study).n_layers)
+    return [f"{study.results}/patching/neurons/layer_{layer}.h5" for layer in layers]
+
+
+def neuron_of(study):
+    """Return layer and index of the studied neuron; `auto` asks for the sweeps first."""
+    if study.neuron:
+        return study.neuron
+    chosen = checkpoints.select_neuron.get(study=study.name).output[0]
+    neuron = json.loads(Path(chosen).read_text())
+    return neuron["layer"], neuron["index"]
+
+
+def of_neuron(pattern):
+    """Return an input function that fills in the studied association, and the layer and index of its neuron."""
+
+    def fill(wildcards):
+        study = study_of(wildcards)
+        layer, index = neuron_of(study)
+        association = study.studied_association(layer, index)
+        return pattern.format(
+            study=study.name, association=association, layer=layer, index=index
+        )
+
+    return fill
+
+
+def what_associations_need(wildcards):
+    """Return the files from which a study's associations are chosen."""
+    study, files = study_of(wildcards), {}
+    if not study.neuron:
+        files["neuron"] = f"{study.results}/neuron.json"
+    if study.top:
+        files["top_neurons"] = f"{study.results}/congruence/top_neurons.h5"
+        files["top_tokens"] = f"{study.results}/congruence/top_tokens.h5"
+    return files
+
+
+def associations_of(study):
+    """Return the names of a study's associations; those that the model decides are chosen first."""
+    if not study.needs_choice:
+        return study.association_names()
+    chosen = checkpoints.select_associations.get(study=study.name).output[0]
+    return [listed["name"] for listed in json.loads(Path(chosen).read_text())]
+
+
+def association_tables(wildcards):
+    study = study_of(wildcards)
+    return [f"{study.results}/activations/{name}.h5" for name in associations_of(study)]

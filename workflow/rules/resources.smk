@@ -1,0 +1,74 @@
+"""Functions for `resources` and `threads`: what a job needs, estimated from the model, the prompts and the corpus.
+
+On one machine they hold back nothing, unless --resources says how much there is. Snakemake asks again at every attempt.
+"""
+
+
+def estimated(estimate):
+    """Return a resource function: an estimate for a study, and as much again at each further attempt.
+
+    On one machine it holds back nothing, unless --resources says how much there is.
+    """
+    return lambda wildcards, attempt: attempt * estimate(study_of(wildcards))
+
+
+def model_mb(kind):
+    """Return the memory of a job that loads the model: for `patching`, a `corpus` pass, or `processing` weights."""
+    return estimated(lambda study: cost.model_mb(kind, study.known_shape()))
+
+
+def model_minutes(operations=lambda study, wildcards: 0):
+    """Return the time of a job that loads the model and makes so many operations."""
+    return lambda wildcards, attempt: attempt * cost.model_minutes(
+        study_of(wildcards).known_shape(),
+        operations(study_of(wildcards), wildcards),
+        DEVICE == "cpu",
+    )
+
+
+def model_threads(wildcards):
+    """Return as many threads as help: one for a small model, whose jobs rather run side by side; else a GPU's share."""
+    if study_of(wildcards).is_small:
+        return 1
+    gpus = workflow.global_resources.get("gpu")  # of --resources
+    return max(1, (workflow.cores or 64) // (getattr(gpus, "value", gpus) or 1))
+
+
+def sweep(name):
+    """Return how many operations a named sweep makes for a study's prompts."""
+    return lambda study, wildcards: cost.sweep_operations(
+        name, study.known_shape(), study.prompts, int(wildcards.get("layer", 0))
+    )
+
+
+def corpus_tokens(study):
+    """Return about how many tokens a corpus has, for estimates."""
+    folder = Path(study.results) / "corpus"
+    return cost.corpus_tokens(
+        folder / "tokens.h5", folder / "text.txt", Path(study.book_file)
+    )
+
+
+def text_mb(study):
+    return cost.text_mb(corpus_tokens(study))
+
+
+def text_minutes(study):
+    return cost.text_minutes(corpus_tokens(study))
+
+
+def table_mb(beside):
+    """Return the memory of a job that looks at an association's values of a whole corpus, if they are kept."""
+    return estimated(
+        lambda study: cost.table_mb(
+            beside, corpus_tokens(study) if study.corpus.keep == "all" else 0
+        )
+    )
+
+
+def one_shard(study, wildcards):
+    """Return how many operations the pass over one shard makes."""
+    tokens = corpus_tokens(study)
+    return cost.corpus_operations(
+        study.known_shape(), study.corpus.n_ctx, tokens, config["shards"]
+    )
