@@ -1,0 +1,291 @@
+"""A study as an object: made once from its checked block of the configuration, it answers what the rules ask.
+
+Snakemake reads this module at each start, so what takes long to import is imported where it is used.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from an_neuron.errors import UserError
+from an_neuron.files.texts import neuron_name, parse_neuron
+from an_neuron.model.folder import Shape, read_shape, weight_files
+
+AUTO = "auto"
+MODELS = "downloads/models"
+FETCHED = "fetched.json"
+SMALL_MODEL = 200_000_000
+"""Bytes of weights up to which one thread per job is enough."""
+UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
+"""Stands for a model that is not fetched yet: GPT-2 Large. Its jobs are estimated again when it is there."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the hub, at a commit, or in a local folder; and how its weights are processed, sorted by name."""
+
+    hub: str | None
+    revision: str | None
+    folder: str | None
+    processing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts of a clean and a corrupted prompt."""
+
+    clean: str
+    corrupted: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An association that a study lists: a token's text and a neuron."""
+
+    token: str
+    layer: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Where a study's text comes from, how it is read, and what is kept of the pass over it."""
+
+    url: str | None
+    sha256: str | None
+    file: str | None
+    encoding: str | None
+    boilerplate: str
+    n_ctx: int | None
+    precision: str
+    keep: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model, prompt pairs, an answer and a foil, a neuron and a corpus.
+
+    Attributes
+    ----------
+    neuron
+        None where the best of the sweep is studied (`auto`).
+    top
+        How many mutually exclusive associations of the model are recorded besides.
+    layers
+        Whose neurons are all patched; None for all.
+    """
+
+    name: str
+    model: Model
+    prompts: tuple[Prompts, ...]
+    further_prompts: tuple[str, ...]
+    answer: str
+    foil: str
+    neuron: tuple[int, int] | None
+    associations: tuple[Listed, ...]
+    top: int
+    layers: tuple[int, ...] | None
+    top_k: int
+    corpus: Corpus
+    readout: str
+    published: str | None
+
+    @classmethod
+    def of(cls, name: str, block: Mapping[str, Any]) -> "Study":
+        """Make a study from its block of a checked configuration, in which the schema's defaults are filled in."""
+        model, layers = block["model"], block.get("layers")
+        return cls(
+            name=name,
+            model=Model(
+                hub=model.get("hub"),
+                revision=model.get("revision"),
+                folder=model.get("folder"),
+                processing=tuple(sorted(model["processing"])),
+            ),
+            prompts=tuple(Prompts(pair["clean"], pair["corrupted"]) for pair in block["prompts"]),
+            further_prompts=tuple(block["further_prompts"]),
+            answer=block["answer"],
+            foil=block["foil"],
+            neuron=None if block["neuron"] == AUTO else parse_neuron(block["neuron"]),
+            associations=tuple(
+                Listed(listed["token"], *parse_neuron(listed["neuron"])) for listed in block["associations"]
+            ),
+            top=int(block["top"]),
+            layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
+            top_k=int(block["top_k"]),
+            corpus=_corpus(block["corpus"]),
+            readout=block["readout"],
+            published=block.get("published"),
+        )
+
+    # Files
+
+    @property
+    def results(self) -> str:
+        """The folder of the study's results."""
+        return f"results/{self.name}"
+
+    @property
+    def model_key(self) -> str:
+        """The name of a hub model's folder under downloads/models: its name and eight digits of its revision."""
+        if self.model.hub is None or self.model.revision is None:
+            raise ValueError(f"the model of {self.name} is a local folder")
+        name = re.sub(r"[^\w.-]+", "--", self.model.hub)
+        return f"{name}@{self.model.revision[:8]}"
+
+    @property
+    def model_folder(self) -> str:
+        """The model's folder: a local one, or where a hub model is fetched to."""
+        return self.model.folder if self.model.folder is not None else f"{MODELS}/{self.model_key}"
+
+    @property
+    def model_files(self) -> list[str]:
+        """The files that stand for the model: a local model's own, or the list that ends a fetch."""
+        folder = Path(self.model_folder)
+        if self.model.hub is not None:
+            return [str(folder / FETCHED)]
+        names = ("config.json", "tokenizer.json", "tokenizer_config.json")
+        small = [folder / name for name in names if (folder / name).exists()]
+        return [str(path) for path in [*small, *weight_files(folder)]]
+
+    @property
+    def book_file(self) -> str:
+        """The file with the study's text, HTML or plain: a local one, or where it is downloaded to."""
+        return self.corpus.file if self.corpus.file is not None else f"{self.results}/corpus/book.html"
+
+    @property
+    def sources(self) -> list[str]:
+        """What the study is made of: the model's files, the book, and published values."""
+        return [*self.model_files, self.book_file, *filter(None, [self.published])]
+
+    # The model's sizes
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the weights are known to be so few that jobs better run side by side, with one thread each."""
+        return 0 < self.weight_bytes_on_disk < SMALL_MODEL
+
+    @property
+    def weight_bytes_on_disk(self) -> int:
+        """Bytes of a local model's weights; 0 for a model of the hub."""
+        if self.model.folder is None:
+            return 0
+        return sum(path.stat().st_size for path in weight_files(Path(self.model.folder)))
+
+    def shape(self) -> Shape:
+        """Return the sizes of the model, whose folder must be there.
+
+        Raises
+        ------
+        UserError
+            If the folder holds no decoder's configuration.
+        """
+        return read_shape(Path(self.model_folder))
+
+    def known_shape(self) -> Shape:
+        """Return the model's sizes for estimates: `UNKNOWN` while the model is not fetched."""
+        try:
+            return self.shape()
+        except UserError:
+            return UNKNOWN
+
+    def swept_layers(self, shape: Shape) -> list[int]:
+        """Return the layers whose neurons are all patched: those that the study lists, or all."""
+        return list(range(shape.n_layers) if self.layers is None else self.layers)
+
+    # Associations
+
+    @property
+    def needs_choice(self) -> bool:
+        """Whether the model decides on associations: the studied neuron, or the clearest ones."""
+        return self.neuron is None or self.top > 0
+
+    def association_names(self) -> list[str]:
+        """Return the names in files of the studied association and those listed, where the model has nothing to choose.
+
+        Raises
+        ------
+        ValueError
+            If the model has to choose some of them.
+        """
+        if self.neuron is None or self.top:
+            raise ValueError(f"the associations of {self.name} are chosen by its model")
+        listed = [(one.token, one.layer, one.index) for one in self.associations]
+        return _names(dict.fromkeys([(self.answer, *self.neuron), *listed]))
+
+    def studied_association(self, layer: int, index: int) -> str:
+        """Return the name in files of the association of the answer and the studied neuron."""
+        return _names([(self.answer, layer, index)])[0]
+
+    # What rules hand to their scripts: built of dictionaries, lists, texts and numbers alone
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What every result file says of its origin."""
+        model = self.model
+        source = (model.folder, "local folder") if model.folder is not None else (model.hub, model.revision)
+        return {"study": self.name, "model": str(source[0]), "revision": str(source[1]), "dtype": "float32"}
+
+    @property
+    def hub_source(self) -> dict[str, str | None]:
+        """Name and revision of a model of the hub."""
+        return {"hub": self.model.hub, "revision": self.model.revision}
+
+    @property
+    def book_source(self) -> dict[str, str | None]:
+        """Address and checksum of a book that is downloaded."""
+        return {"url": self.corpus.url, "sha256": self.corpus.sha256}
+
+    @property
+    def corpus_options(self) -> dict[str, str]:
+        """How the corpus is read, and what is kept of it."""
+        corpus = self.corpus
+        return {"readout": self.readout, "precision": corpus.precision, "keep": corpus.keep, "dtype": corpus.dtype}
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """From what associations are chosen: answer, neuron (None where the sweep decides), associations and top."""
+        return {
+            "answer": self.answer,
+            "neuron": self.neuron and dict(zip(("layer", "index"), self.neuron, strict=True)),
+            "associations": [asdict(listed) for listed in self.associations],
+            "top": self.top,
+        }
+
+    def part(self, *keys: str) -> dict[str, Any]:
+        """Return some keys of the study as the configuration spells them, all where none is named; unset ones lack.
+
+        Equal studies give equal parts: defaults are filled in, and what has no order is sorted.
+        """
+        names = keys or [field.name for field in fields(self) if field.name != "name"]
+        values = {key: _builtin(getattr(self, key)) for key in names}
+        if "neuron" in values:
+            values["neuron"] = AUTO if self.neuron is None else neuron_name(*self.neuron)
+        if "associations" in values:
+            values["associations"] = [
+                {"token": one.token, "neuron": neuron_name(one.layer, one.index)} for one in self.associations
+            ]
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _corpus(block: Mapping[str, Any]) -> Corpus:
+    """Make a corpus from its block; keys without a default may lack."""
+    values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
+    return Corpus(**values)
+
+
+def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:
+    from an_neuron.corpus.associations import association_names
+
+    return association_names(associations)
+
+
+def _builtin(value: Any) -> Any:
+    """Return a value of dictionaries, lists, texts and numbers alone; fields that are not set are left out."""
+    if is_dataclass(value):
+        values = {field.name: _builtin(getattr(value, field.name)) for field in fields(value)}
+        return {name: value for name, value in values.items() if value is not None}
+    return [_builtin(one) for one in value] if isinstance(value, tuple) else value
