@@ -12,22 +12,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-import pandas as pd
 import torch
-from shapes import prompt_pair, random_bridge
-from torch import Tensor, nn
-from transformer_lens import patching as transformer_lens_patching
+from peers import ANSWER, FOIL, SITES, Peers
+from shapes import random_bridge, random_prompt_pair
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.model.plain import plain_model
-from an_neuron.patching.sweeps import Engine, LogitDifference, patch_neurons, patch_sites
-from an_neuron.patching.wavefront import Pass, Patches
+from an_neuron.model.folder import Shape
+from an_neuron.patching.engine import Engine, LogitDifference
+from an_neuron.patching.patches import Patches
+from an_neuron.patching.sweeps import patch_neurons, patch_sites
+from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair, first_difference
+from an_neuron.study.cost import neuron_operations, row_operations
 
-ANSWER, FOIL = 3, 7
 METRIC = LogitDifference(ANSWER, FOIL)
 BATCHES = (8, 32, 64)
-SITES = ("resid_pre", "attn_out", "mlp_out")
 
 
 def seconds(run: Callable[[], object], repeats: int = 3) -> float:
@@ -57,122 +56,15 @@ def matmul_rate(device: str, d_model: int, d_mlp: int) -> float:
     return max(rates)
 
 
-class Operations:
-    """Counts the multiplications and additions of matrix products that a sweep's suffix needs."""
-
-    def __init__(self, bridge: TransformerBridge, prompt_pair: PromptPair) -> None:
-        cfg = bridge.cfg
-        self.n_layers, self.d_model, self.d_mlp = cfg.n_layers, cfg.d_model, cfg.d_mlp
-        self.length = len(prompt_pair.clean)
-        self.suffix = self.length - first_difference(prompt_pair.clean, prompt_pair.corrupted)
-
-    def block(self, queries: int, keys: int) -> int:
-        """Return the operations of a block for one row: keys and values of `keys` positions, all else of `queries`."""
-        wide = self.d_model**2
-        attention = 4 * queries * self.length * self.d_model
-        return 2 * (keys * 2 * wide + queries * (2 * wide + 2 * self.d_model * self.d_mlp)) + attention
-
-    def rows_through(self, first: int) -> int:
-        """Return the operations of one row that enters block `first` and goes to the end."""
-        if first == self.n_layers:
-            return 0
-        whole = self.n_layers - first - 1
-        return whole * self.block(self.suffix, self.suffix) + self.block(1, self.suffix)
-
-    def neurons(self, layer: int) -> int:
-        return self.d_mlp * self.rows_through(layer + 1)
-
-    def sites(self) -> int:
-        entering = sum(self.rows_through(layer) for layer in range(self.n_layers))
-        leaving = sum(self.rows_through(layer + 1) for layer in range(self.n_layers))
-        return self.suffix * (2 * entering + leaving)
+def shape_of(bridge: TransformerBridge) -> Shape:
+    cfg = bridge.cfg
+    return Shape(cfg.n_layers, cfg.d_model, cfg.d_mlp, cfg.n_ctx, cfg.d_vocab)
 
 
-class Peers:
-    """One forward pass for each patch, in three ways that people use."""
-
-    def __init__(self, bridge: TransformerBridge, prompt_pair: PromptPair, layer: int) -> None:
-        self.bridge, self.layer = bridge, layer
-        device = bridge.cfg.device
-        self.clean, self.corrupted = (
-            torch.tensor([ids], device=device) for ids in (prompt_pair.clean, prompt_pair.corrupted)
-        )
-        names = [f"blocks.{at}.hook_{site}" for at in (0, layer) for site in SITES] + [f"blocks.{layer}.mlp.hook_post"]
-        with torch.inference_mode():
-            _, self.cache = bridge.run_with_cache(self.clean, names_filter=names)
-        self.plain = plain_model(bridge)
-        self.plain.config._attn_implementation = "sdpa"
-
-    def site_by_transformer_lens(self, site: str, patches: int) -> None:
-        """transformer_lens.patching.get_act_patch_*, for the last positions of a layer in the middle."""
-        index = pd.DataFrame(
-            [(self.layer, self.clean.shape[1] - 1 - i) for i in range(patches)], columns=["layer", "pos"]
-        )
-        sweep = getattr(transformer_lens_patching, f"get_act_patch_{site}")
-        with torch.inference_mode():
-            sweep(self.bridge, self.corrupted, self.cache, self._metric, index_axis_names=None, index_df=index)
-
-    def neuron_by_transformer_lens(self, patches: int) -> None:
-        """run_with_hooks, one neuron at a time, as in the notebook."""
-        name = f"blocks.{self.layer}.mlp.hook_post"
-
-        def put(activation: Tensor, hook: object, neuron: int) -> Tensor:
-            activation[:, :, neuron] = self.cache[name][:, :, neuron]
-            return activation
-
-        with torch.inference_mode():
-            for neuron in range(patches):
-                self._metric(
-                    self.bridge.run_with_hooks(self.corrupted, fwd_hooks=[(name, partial(put, neuron=neuron))])
-                )
-
-    @torch.inference_mode()
-    def hooked_forwards(
-        self, module: nn.Module, end: str, put: Callable[[Tensor, int, int], None], patches: int, rows: int
-    ) -> None:
-        """Hugging Face's own forward with a hook; each row of a batch carries a patch of its own."""
-        for start in range(0, patches, rows):
-            number = min(rows, patches - start)
-
-            def hook(
-                _module: nn.Module, inputs: tuple, output: object = None, start: int = start, number: int = number
-            ) -> object:
-                value = inputs[0] if output is None else output[0] if isinstance(output, tuple) else output
-                value = value.clone()
-                put(value, start, number)
-                if output is None:
-                    return (value, *inputs[1:])
-                return (value, *output[1:]) if isinstance(output, tuple) else value
-
-            handle = module.register_forward_pre_hook(hook) if end == "in" else module.register_forward_hook(hook)
-            logits = self.plain(self.corrupted.expand(number, -1), use_cache=False).logits
-            self._metric(logits)
-            handle.remove()
-
-    def sites_by_hooks(self, site: str, patches: int, rows: int) -> None:
-        block = self.plain.transformer.h[self.layer]
-        module, end = {"resid_pre": (block, "in"), "attn_out": (block.attn, "out"), "mlp_out": (block.mlp, "out")}[site]
-        clean = self.cache[f"blocks.{self.layer}.hook_{site}"][0]
-
-        def put(value: Tensor, start: int, number: int) -> None:
-            own = torch.arange(number, device=value.device)
-            positions = (start + own) % len(clean)
-            value[own, positions] = clean[positions]
-
-        self.hooked_forwards(module, end, put, patches, rows)
-
-    def neurons_by_hooks(self, patches: int, rows: int) -> None:
-        clean = self.cache[f"blocks.{self.layer}.mlp.hook_post"][0]
-
-        def put(value: Tensor, start: int, number: int) -> None:
-            own = torch.arange(number, device=value.device)
-            value[own, :, start + own] = clean[:, start + own].T
-
-        self.hooked_forwards(self.plain.transformer.h[self.layer].mlp.c_proj, "in", put, patches, rows)
-
-    @staticmethod
-    def _metric(logits: Tensor) -> Tensor:
-        return (logits[:, -1, ANSWER] - logits[:, -1, FOIL]).mean()
+def suffix_and_length(prompt_pair: PromptPair) -> tuple[int, int]:
+    """Return the positions from the first one at which the prompts differ, and all of them."""
+    length = len(prompt_pair.clean)
+    return length - first_difference(prompt_pair.clean, prompt_pair.corrupted), length
 
 
 def compare_sites(
@@ -240,20 +132,14 @@ def seconds_of_neurons(engine: Engine, prompt_pair: PromptPair, layer: int, numb
 
 def share_of_rate(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPair, layer: int, rate: float) -> None:
     """Print the share of the matrix-product rate that a wave of neurons reaches at several sizes."""
-    operations = Operations(bridge, prompt_pair)
+    row = row_operations(shape_of(bridge), *suffix_and_length(prompt_pair), layer + 1)
     rows = []
     for number in (size for size in (128, 256, 512, 1024) if size <= engine.d_mlp):
-        needed = number * operations.rows_through(layer + 1)
+        needed = number * row
         spent = seconds_of_neurons(engine, prompt_pair, layer, number, 3)
-        rows.append(
-            [
-                number,
-                f"{spent:.2f}",
-                f"{needed / 1e9:.0f}",
-                f"{needed / spent / 1e9:.0f}",
-                f"{needed / spent / rate:.2f}",
-            ]
-        )
+        rate_reached = needed / spent
+        figures = (f"{spent:.2f}", f"{needed / 1e9:.0f}", f"{rate_reached / 1e9:.0f}", f"{rate_reached / rate:.2f}")
+        rows.append([number, *figures])
     print(f"Share of the matrix-product rate ({rate / 1e9:.0f} GFLOP/s), neurons of layer {layer}:\n")
     show(["patches a wave", "s", "GFLOP needed", "GFLOP/s", "share"], rows)
 
@@ -262,15 +148,14 @@ def whole_model(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPa
     """Print the time of every neuron of the model: run, or estimated from waves in some layers."""
     number = bridge.cfg.n_layers * bridge.cfg.d_mlp
     if whole:
-        print(
-            f"Whole model, {number:,} neurons: {seconds(lambda: patch_neurons(engine, [prompt_pair], METRIC), 1):.1f} s\n"
-        )
+        spent = seconds(lambda: patch_neurons(engine, [prompt_pair], METRIC), 1)
+        print(f"Whole model, {number:,} neurons: {spent:.1f} s\n")
         return
-    operations = Operations(bridge, prompt_pair)
-    sampled, wave = (0, bridge.cfg.n_layers // 2, bridge.cfg.n_layers - 2), min(256, engine.d_mlp)
+    shape, lengths = shape_of(bridge), suffix_and_length(prompt_pair)
+    sampled, wave = (0, shape.n_layers // 2, shape.n_layers - 2), min(256, engine.d_mlp)
     spent = sum(seconds_of_neurons(engine, prompt_pair, layer, wave) for layer in sampled)
-    done = wave * sum(operations.rows_through(layer + 1) for layer in sampled)
-    needed = sum(operations.neurons(layer) for layer in range(bridge.cfg.n_layers))
+    done = wave * sum(row_operations(shape, *lengths, layer + 1) for layer in sampled)
+    needed = sum(neuron_operations(shape, *lengths, layer) for layer in range(shape.n_layers))
     print(
         f"Whole model, {number:,} neurons, {needed / 1e12:.0f} TFLOP: {spent * needed / done:.0f} s, estimated from "
         f"{wave} neurons of each of the layers {', '.join(map(str, sampled))}\n"
@@ -300,7 +185,7 @@ def relative(rows: list[list[object]]) -> list[list[object]]:
 
 def measured(bridge: TransformerBridge, length: int, n_prompt_pairs: int) -> list[float]:
     """Return seconds and peak memory of patching all neurons of layer 2 in some prompt pairs of a length."""
-    prompt_pairs = [prompt_pair(bridge.cfg.d_vocab, length)] * n_prompt_pairs
+    prompt_pairs = [random_prompt_pair(bridge.cfg.d_vocab, length)] * n_prompt_pairs
     run = partial(patch_neurons, Engine(bridge), prompt_pairs, METRIC, [2])
     return [seconds(run, 1), peak_memory(run)]
 
@@ -330,7 +215,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=3, help="patches on which peers that run one at a time are timed")
     arguments = parser.parse_args()
     bridge = random_bridge(arguments.shape, arguments.device)
-    prompt_pair = prompt_pair(bridge.cfg.d_vocab)
+    prompt_pair = random_prompt_pair(bridge.cfg.d_vocab)
     layer = min(31, bridge.cfg.n_layers - 2)
     start = time.perf_counter()
     engine = Engine(bridge)
@@ -339,9 +224,8 @@ def main() -> None:
     head = ["what", "how", "s", "patches/s", "times ours", "timed on"]
     show(head, compare_neurons(bridge, engine, prompt_pair, layer, arguments.sample))
     show(head, compare_sites(bridge, engine, prompt_pair, arguments.sample))
-    share_of_rate(
-        bridge, engine, prompt_pair, layer, matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp)
-    )
+    rate = matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp)
+    share_of_rate(bridge, engine, prompt_pair, layer, rate)
     whole_model(bridge, engine, prompt_pair, arguments.whole)
     if arguments.shape != "orchard":
         growth(arguments.shape, arguments.device)

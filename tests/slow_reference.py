@@ -30,13 +30,13 @@ def at_pattern(corrupted: Tensor, clean: Tensor, head: int) -> None:
 
 
 @torch.inference_mode()
-def loop(
+def one_forward_per_patch(
     model, prompt_pair: PromptPair, site: str, layer: int, items: Sequence, put: Put, answer: int, foil: int
 ) -> Tensor:
     """Run one forward pass for each patch; return the logit differences, [item]."""
     name = f"blocks.{layer}.{HOOKS[site]}"
     _, cache = model.run_with_cache(torch.tensor([prompt_pair.clean]), names_filter=name)
-    found = []
+    measured = []
     for item in items:
 
         def patch(activation: Tensor, hook: object, item: object = item) -> Tensor:
@@ -45,5 +45,5 @@ def loop(
             return activation
 
         logits = model.run_with_hooks(torch.tensor([prompt_pair.corrupted]), fwd_hooks=[(name, patch)])
-        found.append(logits[0, -1, answer] - logits[0, -1, foil])
-    return torch.stack(found)
+        measured.append(logits[0, -1, answer] - logits[0, -1, foil])
+    return torch.stack(measured)

@@ -13,7 +13,7 @@ PUBLIC = {
     "Engine": "patching.engine",
     "LogitDifference": "patching.engine",
     "PromptPair": "prompts.pairs",
-    "Sweep": "patching.sweeps",
+    "Sweep": "patching.sweep",
     "Tokenizer": "model.folder",
     "UserError": "errors",
     "__version__": "version",

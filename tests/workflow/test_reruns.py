@@ -154,7 +154,7 @@ CHANGES = {
     "top k": (setting(top_k=7), {"predict_prompts": 1, "compare_published": 1, "check_study": 1}),
     "the precision": (corpus(precision="bfloat16"), CORPUS | {"compare_published": 1, "check_study": 1}),
     "what only patching uses": (
-        replace("src/an_neuron/patching/wavefront.py", "torch.nan", "float('nan')"),
+        append("src/an_neuron/patching/wavefront.py", "\nMORE = 1\n"),
         PATCHING | PATCHING_FIGURES | {"compare_published": 1},
     ),
     "what only figures of associations use": (

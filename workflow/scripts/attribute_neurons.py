@@ -6,7 +6,8 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model
 from an_neuron.patching.attribution import attribute_neurons
-from an_neuron.patching.neuron_map import gather, write_attribution
+from an_neuron.patching.comparison import write_attribution
+from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.prompts.pairs import read_prompts
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.patching.neuron_map import gather, top_neurons, top_neurons_frame, write_map
+from an_neuron.patching.neuron_map import top_neurons, write_map, write_top_neurons
+from an_neuron.patching.neuron_sweeps import gather
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
@@ -17,4 +18,4 @@ if __name__ == "__main__":
         process_weights(model, snakemake.params.processing)
         top = top_neurons(model, Tokenizer(folder), sweeps)
         write_map(snakemake.output.h5, sweeps, top, snakemake.params.attributes)
-        top_neurons_frame(hdf5.read(snakemake.output.h5)).to_csv(snakemake.output.csv, index=False)
+        write_top_neurons(snakemake.output.csv, hdf5.read(snakemake.output.h5))

@@ -5,9 +5,10 @@ from pathlib import Path
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model
-from an_neuron.patching.sweeps import LogitDifference, patch_neurons
+from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.sweep_files import NEURONS, write_sweep
+from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import read_prompts, token_attributes
-from an_neuron.tables import write_sweep
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
@@ -17,4 +18,4 @@ if __name__ == "__main__":
         metric = LogitDifference(prompts.answer, prompts.foil)
         sweep = patch_neurons(model, prompts.prompt_pairs, metric, [layer]).of_layer(0)
         attributes = {**snakemake.params.attributes, **token_attributes(table), "layer": layer}
-        write_sweep(snakemake.output[0], sweep, ("d_mlp",), attributes)
+        write_sweep(snakemake.output[0], NEURONS, sweep, attributes)

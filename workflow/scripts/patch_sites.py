@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model
-from an_neuron.patching.sweeps import LogitDifference, patch_sites
+from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.sweep_files import SITE, write_sweep
+from an_neuron.patching.sweeps import patch_sites
 from an_neuron.prompts.pairs import read_prompts, token_attributes
-from an_neuron.tables import write_sweep
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
@@ -16,9 +16,6 @@ if __name__ == "__main__":
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         site, metric = snakemake.wildcards.site, LogitDifference(prompts.answer, prompts.foil)
         sweep = patch_sites(model, prompts.prompt_pairs, metric, [site])[site]
-        tokens = {
-            f"{kind}_token": Dataset(table[f"{kind}_token"], ("prompt_pair", "pos"), "", f"tokens of {kind} prompts")
-            for kind in ("clean", "corrupted")
-        }
+        tokens = {name: table[name] for name in ("clean_token", "corrupted_token")}
         attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}
-        write_sweep(snakemake.output[0], sweep, ("layer", "pos"), attributes, **tokens)
+        write_sweep(snakemake.output[0], SITE, sweep, attributes, **tokens)

@@ -72,9 +72,9 @@ class Decoder:
         ids = torch.arange(3, device=self.device)[None] % self.model.config.vocab_size
         residuals: list[Tensor] = []
         with hooked([(self.norm, "in", residuals.append)]):
-            theirs = self.model(ids, use_cache=False).logits.float()
-        worst = float((self.logits(residuals[0]) - theirs).abs().max())
-        if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
+            expected = self.model(ids, use_cache=False).logits.float()
+        worst = float((self.logits(residuals[0]) - expected).abs().max())
+        if not worst <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise UserError(
                 f"This architecture ({type(self.model).__name__}) turns the final residual stream into logits in a way "
                 f"that is not known here (they differ by {worst:.1e}), so its logits cannot be measured."

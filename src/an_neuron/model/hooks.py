@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-Hook = tuple[nn.Module, str, Callable[[Tensor], Tensor | None]]
+Function = Callable[[Tensor], Tensor | None]
+Hook = tuple[nn.Module, str, Function]
 """A module, "in" or "out", and what sees its activation there and may return another one."""
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and named arguments of a block, besides its input."""
@@ -16,29 +17,35 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 @contextmanager
 def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
     """Let functions see, and change by what they return, what goes into ("in") or comes out of ("out") modules."""
-    handles = []
-    for module, end, function in hooks:
-        if end == "in":
-
-            def before(_module: nn.Module, inputs: tuple, function: Any = function) -> Any:
-                changed = function(inputs[0])
-                return None if changed is None else (changed, *inputs[1:])
-
-            handles.append(module.register_forward_pre_hook(before))
-        else:
-
-            def after(_module: nn.Module, _inputs: tuple, output: Any, function: Any = function) -> Any:
-                changed = function(first(output))
-                if changed is None or not isinstance(output, tuple):
-                    return changed
-                return (changed, *output[1:])
-
-            handles.append(module.register_forward_hook(after))
+    handles = [
+        module.register_forward_pre_hook(_before(function))
+        if end == "in"
+        else module.register_forward_hook(_after(function))
+        for module, end, function in hooks
+    ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _before(function: Function) -> Callable[..., Any]:
+    def hook(_module: nn.Module, inputs: tuple) -> Any:
+        changed = function(inputs[0])
+        return None if changed is None else (changed, *inputs[1:])
+
+    return hook
+
+
+def _after(function: Function) -> Callable[..., Any]:
+    def hook(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
+        changed = function(first(output))
+        if changed is None or not isinstance(output, tuple):
+            return changed
+        return (changed, *output[1:])
+
+    return hook
 
 
 @contextmanager

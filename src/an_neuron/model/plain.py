@@ -82,10 +82,10 @@ def module_behind(bridge: TransformerBridge, layer: int, hook: str) -> tuple[str
 
 
 def _attribute(block: nn.Module, path: str) -> Any:
-    found: Any = block
+    value: Any = block
     for part in path.split("."):
-        found = getattr(found, part, None)
-    return found
+        value = getattr(value, part, None)
+    return value
 
 
 def _unwrapped(module: Any) -> Any:
@@ -96,10 +96,10 @@ def _unwrapped(module: Any) -> Any:
 
 def _find(original: nn.Module, path: str) -> Any:
     """Return a module of a bridged model by the path that it has in the plain one."""
-    found: Any = original
+    module: Any = original
     for part in filter(None, path.split(".")):
-        found = getattr(_unwrapped(found), part)
-    return found
+        module = getattr(_unwrapped(module), part)
+    return module
 
 
 def _share(original: Any, plain: nn.Module) -> None:
@@ -115,12 +115,12 @@ def _share(original: Any, plain: nn.Module) -> None:
 def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
     """Hold a few tokens' log-probabilities of the plain model against the bridge's."""
     ids = torch.arange(3, device=bridge.cfg.device)[None] % bridge.cfg.d_vocab
-    own = plain(ids, use_cache=False).logits.float().log_softmax(-1)
-    theirs = bridge(ids).float().log_softmax(-1)
-    if not theirs.isfinite().all():
+    of_plain = plain(ids, use_cache=False).logits.float().log_softmax(-1)
+    of_bridge = bridge(ids).float().log_softmax(-1)
+    if not of_bridge.isfinite().all():
         raise UserError("The model's logits are not finite numbers; its weights may be damaged.")
-    worst = float((own - theirs).abs().max())
-    if not worst <= TOLERANCE * max(1.0, float(theirs.abs().max())):
+    worst = float((of_plain - of_bridge).abs().max())
+    if not worst <= TOLERANCE * max(1.0, float(of_bridge.abs().max())):
         raise UserError(
             f"This model cannot be patched exactly: without the bridge's hooks its log-probabilities differ by "
             f"{worst:.1e}. Use a freshly loaded bridge, before its weights are processed (recovery is the same) and "

@@ -1,16 +1,17 @@
 """Attention of many rows that share their first keys and values.
 
-Registered with transformers as an attention implementation, so that every architecture's own block calls it. While a
-`SharedPrefix` is active, the rows' queries meet the prefix keys of the corrupted run in one product for all rows,
-instead of each row getting a copy of them, and head activations can be read and patched.
+Registered with transformers as an attention implementation, so that every architecture's block calls it. While an
+engine's modules are under a `SharedPrefix`, the rows' queries meet the prefix keys of the corrupted run in one product
+for all rows, instead of each row getting a copy of them, and head activations can be read and patched.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
@@ -18,13 +19,19 @@ from transformers.masking_utils import eager_mask
 from an_neuron.errors import UserError
 
 NAME = "an_neuron_shared_prefix"
-HEAD_SITES = ("q", "k", "v", "pattern", "z")
+UNSUPPORTED = ("position_bias", "s_aux", "sinks", "head_mask")
+"""What some architectures pass to their attention function, and this one does not know."""
 
 Change = Callable[[int, str, Tensor], Tensor]
 """(layer, site, activation [row, head, pos, ...]) -> the activation that goes on."""
 
 
-@dataclass
+def unchanged(_layer: int, _site: str, activation: Tensor) -> Tensor:
+    """Let an activation go on as it is."""
+    return activation
+
+
+@dataclass(frozen=True)
 class SharedPrefix:
     """Keys and values, by layer, of the positions that all rows share: [kv_head, prefix, d_head].
 
@@ -33,26 +40,35 @@ class SharedPrefix:
 
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
-    change: Change | None = None
+    change: Change = unchanged
 
 
-_active: SharedPrefix | None = None
+ORDINARY = SharedPrefix()
+"""No prefix: ordinary attention."""
 
 
-@contextmanager
-def sharing(prefix: SharedPrefix) -> Iterator[None]:
-    """Let attention take the first keys and values from a prefix as long as the context lasts."""
-    global _active
-    before, _active = _active, prefix
-    try:
-        yield
-    finally:
-        _active = before
+class Attention:
+    """The attention modules of one engine, which run under one prefix at a time.
 
+    Each module carries this object, so that the attention function finds the prefix of the engine that called it:
+    engines live side by side, and other models are ordinary.
+    """
 
-def ordinary() -> Any:
-    """Return a context in which attention is the ordinary one, without a prefix."""
-    return sharing(SharedPrefix())
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        self.prefix = ORDINARY
+        for block in blocks:
+            for module in block.modules():
+                if hasattr(module, "layer_idx"):
+                    module.an_neuron_attention = self  # type: ignore[assignment]
+
+    @contextmanager
+    def under(self, prefix: SharedPrefix) -> Iterator[None]:
+        """Let the modules take their first keys and values from a prefix as long as the context lasts."""
+        before, self.prefix = self.prefix, prefix
+        try:
+            yield
+        finally:
+            self.prefix = before
 
 
 def shared_prefix_attention(
@@ -85,42 +101,58 @@ def shared_prefix_attention(
     tuple
         The heads' outputs, [row, pos, head, d_head], and None.
     """
-    unknown = {name for name in ("position_bias", "s_aux", "sinks", "head_mask") if kwargs.get(name) is not None}
-    if unknown:
+    if unknown := [name for name in UNSUPPORTED if kwargs.get(name) is not None]:
         raise UserError(f"This architecture's attention uses {', '.join(unknown)}, which exact patching does not know.")
-    prefix, layer = _active or SharedPrefix(), int(module.layer_idx)  # type: ignore[arg-type]
-    change = prefix.change or (lambda _layer, _site, activation: activation)
-    query, key, value = (change(layer, site, part) for site, part in (("q", query), ("k", key), ("v", value)))
-    d_head, n_own = query.shape[-1], key.shape[2]
-    heads = query.unflatten(1, (key.shape[1], -1))  # [row, kv_head, group, pos, d_head]
-    scores = heads @ key.unsqueeze(2).mT
-    shared = prefix.keys.get(layer)
-    if shared is not None:
-        scores = torch.cat([_with_all_rows(heads, shared.mT), scores], dim=-1)
-    scores = scores.flatten(1, 2) * (d_head**-0.5 if scaling is None else scaling)
+    attention = getattr(module, "an_neuron_attention", None)
+    prefix, layer = ORDINARY if attention is None else attention.prefix, int(module.layer_idx)  # type: ignore[arg-type]
+    query, key, value = (prefix.change(layer, *part) for part in (("q", query), ("k", key), ("v", value)))
+    scores = _scores(query, key, prefix.keys.get(layer)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
         scores = scores + attention_mask
-    pattern = change(layer, "pattern", scores.softmax(-1))
-    weights = pattern.unflatten(1, (key.shape[1], -1))
-    n_shared = pattern.shape[-1] - n_own
-    z = weights[..., n_shared:] @ value.unsqueeze(2)
+    pattern = prefix.change(layer, "pattern", scores.softmax(-1))
+    z = prefix.change(layer, "z", _weighted(pattern, value, prefix.values.get(layer)))
+    return rearrange(z, "row head pos d_head -> row pos head d_head").contiguous(), None
+
+
+def _scores(query: Tensor, key: Tensor, shared: Tensor | None) -> Tensor:
+    """Return the products of queries and keys, [row, head, pos, prefix + pos], those of the shared prefix first."""
+    grouped = _grouped(query, key.shape[1])
+    scores = grouped @ rearrange(key, "row kv_head pos d_head -> row kv_head 1 d_head pos")
     if shared is not None:
-        z = z + _with_all_rows(weights[..., :n_shared], prefix.values[layer])
-    return change(layer, "z", z.flatten(1, 2)).transpose(1, 2).contiguous(), None
+        with_shared = _with_all_rows(grouped, rearrange(shared, "kv_head prefix d_head -> kv_head d_head prefix"))
+        scores = torch.cat([with_shared, scores], dim=-1)
+    return _ungrouped(scores)
+
+
+def _weighted(pattern: Tensor, value: Tensor, shared: Tensor | None) -> Tensor:
+    """Return the values weighted by the pattern [row, head, pos, prefix + pos], [row, head, pos, d_head]."""
+    weights, n_shared = _grouped(pattern, value.shape[1]), pattern.shape[-1] - value.shape[2]
+    z = weights[..., n_shared:] @ rearrange(value, "row kv_head pos d_head -> row kv_head 1 pos d_head")
+    if shared is not None:
+        z = z + _with_all_rows(weights[..., :n_shared], shared)
+    return _ungrouped(z)
+
+
+def _grouped(activation: Tensor, n_kv_heads: int) -> Tensor:
+    """Divide the heads into groups that share a key head."""
+    return rearrange(activation, "row (kv_head group) pos m -> row kv_head group pos m", kv_head=n_kv_heads)
+
+
+def _ungrouped(activation: Tensor) -> Tensor:
+    return rearrange(activation, "row kv_head group pos m -> row (kv_head group) pos m")
 
 
 def _with_all_rows(left: Tensor, shared: Tensor) -> Tensor:
-    """Multiply [row, kv_head, group, pos, m] with one matrix a key head, [kv_head, m, n], in one product of all rows.
+    """Multiply [row, kv_head, group, pos, m] with one matrix per key head, [kv_head, m, n], in one product of all rows.
 
     Returns [row, kv_head, group, pos, n]. Without groups no row's part is moved in memory, only the strides say where
     it is.
     """
-    rows, kv_heads, groups, pos, m = left.shape
-    by_head = left.permute(1, 0, 3, 2, 4).reshape(kv_heads, -1, m)  # [kv_head, row·pos·group, m]
-    product = torch.bmm(by_head, shared).view(kv_heads, rows, pos, groups, -1)
-    return product.permute(1, 0, 3, 2, 4)
+    rows, _, groups, pos, _ = left.shape
+    product = torch.bmm(rearrange(left, "row kv_head group pos m -> kv_head (row pos group) m"), shared)
+    return rearrange(product, "kv_head (row pos group) n -> row kv_head group pos n", row=rows, pos=pos, group=groups)
 
 
 AttentionInterface.register(NAME, shared_prefix_attention)

@@ -54,19 +54,3 @@ def attribute_neurons(
         ]
         estimates.append((torch.stack(effects) + run.metric).detach().float().cpu())
     return torch.stack(estimates)
-
-
-def rank_correlation(one: Tensor, other: Tensor) -> float:
-    """Return Spearman's rank correlation of two sets of values, NaN where all values of one are equal.
-
-    Equal values share their mean rank.
-    """
-    ranks = [_mean_ranks(values.flatten()) for values in (one, other)]
-    first, second = (rank - rank.mean() for rank in ranks)
-    return float((first @ second) / (first.norm() * second.norm()))
-
-
-def _mean_ranks(values: Tensor) -> Tensor:
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    last = counts.cumsum(0).double()
-    return (last - (counts.double() - 1) / 2)[inverse]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.pytorch_utils import Conv1D
@@ -17,7 +18,7 @@ WAVE_BYTES = (2 << 30, 400 << 20)
 """Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
 Logits = Callable[[Sequence[int] | None], Tensor]
 Metric = Callable[[Tensor, Logits], Tensor]
-"""(final residual [row, d_model], logits(tokens) -> [row, token]) -> a number for each row [row]."""
+"""(final residual [row, d_model], logits(tokens) -> [row, token]) -> a number for each row, [row]."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Engine(Decoder):
 
     def __init__(self, bridge: TransformerBridge) -> None:
         super().__init__(bridge, attention.NAME)
+        self.attention = attention.Attention(self.blocks)
+
+    def batch(self, ids: Sequence[int]) -> Tensor:
+        """Return token ids as a batch of one row, [1, pos]."""
+        return torch.tensor([list(ids)], device=self.device)
 
     def w_out(self, layer: int) -> Tensor:
         """Return a layer's output weights, [d_mlp, d_model]."""

@@ -1,6 +1,6 @@
-"""The sweeps of many layers put together: the map of every neuron, its best, and how well an estimate finds them."""
+"""The map of every swept neuron's recovery, and the neurons of the largest one with the tokens that they write."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,32 +8,42 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.hdf5 import Table
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.files import hdf5
+from an_neuron.files.atomic import write_csv
+from an_neuron.files.schema import Field, Schema
 from an_neuron.model.folder import Tokenizer
-from an_neuron.patching.attribution import rank_correlation
-from an_neuron.patching.sweeps import Sweep
+from an_neuron.patching.neuron_sweeps import NeuronSweeps
+from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 
 N_TOP, N_LEAST, SHARE = 200, 10, 0.01
 """The top list is the hundredth part of all neurons, but at least 10 and at most 200; silent ones are not in it."""
 N_TOKENS = 5
-N_RANKED = 100
-RECOVERY = "0 = patch did nothing, 1 = clean restored"
 
-
-@dataclass(frozen=True)
-class Sweeps:
-    """The neuron sweeps of some layers: recovery [layer, d_mlp], and clean and corrupted logit differences [prompt_pair]."""
-
-    layers: list[int]
-    recovery: Tensor
-    clean: Tensor
-    corrupted: Tensor
-    attributes: dict[str, Any]
+MAP = Schema(
+    "patching/neurons/map.h5",
+    "every swept neuron's recovery, and the top neurons",
+    {
+        "recovery": Field("layer d_mlp", "float32", RECOVERY, "of each neuron patched at all positions"),
+        "layer": Field("layer", "int32", "", "the layers that were swept"),
+        "top_layer": Field("rank", "int32", "", "layer of the neurons of the largest absolute recovery"),
+        "top_index": Field("rank", "int32", "", "their number in the layer"),
+        "top_recovery": Field("rank", "float32", RECOVERY, "their recovery"),
+        "top_tokens": Field("rank k", "text", "", "the tokens with the largest W_out . W_U"),
+    },
+    COMPARED,
+)
+TOP = Schema(
+    "patching/neurons/top.csv",
+    "the neurons of the largest absolute recovery, largest first",
+    {
+        "layer": Field("row", "int32", "", "the neuron's layer"),
+        "index": Field("row", "int32", "", "its number in the layer"),
+        "recovery": Field("row", "float32", RECOVERY, "its recovery"),
+        "tokens": Field("row", "text", "", "the tokens with the largest W_out . W_U, best first"),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -46,21 +56,8 @@ class TopNeurons:
     tokens: list[list[str]]
 
 
-def gather(paths: Iterable[str | Path]) -> Sweeps:
-    """Read the sweeps of some layers, patching/neurons/layer_….h5, in the order of their layers."""
-    tables = sorted((hdf5.read(path) for path in paths), key=lambda table: int(table.attributes["layer"]))
-    first = tables[0]
-    return Sweeps(
-        layers=[int(table.attributes["layer"]) for table in tables],
-        recovery=torch.from_numpy(np.stack([table["recovery"] for table in tables])),
-        clean=torch.from_numpy(first["clean"]),
-        corrupted=torch.from_numpy(first["corrupted"]),
-        attributes={key: first.attributes[key] for key in ("answer", "foil", "answer_id", "foil_id")},
-    )
-
-
 @torch.inference_mode()
-def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: Sweeps) -> TopNeurons:
+def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: NeuronSweeps) -> TopNeurons:
     """Return the neurons of the largest absolute recovery and the tokens with the largest W_out . W_U.
 
     Parameters
@@ -78,7 +75,7 @@ def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: Sweeps) 
     order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > 0]
     places = [(sweeps.layers[place // d_mlp], place % d_mlp) for place in order]
     best = [
-        (model.blocks[layer].mlp.W_out[neuron] @ model.W_U).topk(N_TOKENS).indices.tolist() for layer, neuron in places
+        (model.blocks[layer].mlp.W_out[index] @ model.W_U).topk(N_TOKENS).indices.tolist() for layer, index in places
     ]
     return TopNeurons(
         layer=[layer for layer, _ in places],
@@ -88,37 +85,20 @@ def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: Sweeps) 
     )
 
 
-def write_map(path: Path, sweeps: Sweeps, top: TopNeurons, attributes: Mapping[str, Any]) -> None:
-    """Write patching/neurons/map.h5: every swept neuron's recovery, and the top neurons.
-
-    ============  ============  =======  ====================================================
-    dataset       dims          dtype    content
-    ============  ============  =======  ====================================================
-    recovery      layer, d_mlp  float32  of each neuron patched at all positions
-    layer         layer         int32    the layers that were swept
-    top_layer     rank          int32    layer of the neurons of the largest absolute recovery
-    top_index    rank          int32    their number in the layer
-    top_recovery  rank          float32  their recovery
-    top_tokens    rank, k       text     the tokens with the largest W_out . W_U, best first
-    ============  ============  =======  ====================================================
-    """
-    datasets = {
-        "recovery": Dataset(sweeps.recovery, ("layer", "d_mlp"), RECOVERY, "of each neuron patched at all positions"),
-        "layer": Dataset(sweeps.layers, ("layer",), "", "the layers that were swept"),
-        "top_layer": Dataset(top.layer, ("rank",), "", "layer of the neurons of the largest absolute recovery"),
-        "top_index": Dataset(top.index, ("rank",), "", "their number in the layer"),
-        "top_recovery": Dataset(top.recovery, ("rank",), RECOVERY, "their recovery"),
-        "top_tokens": Dataset(
-            np.array(top.tokens, dtype=object).reshape(-1, N_TOKENS),
-            ("rank", "k"),
-            "",
-            "the tokens with the largest W_out . W_U",
-        ),
+def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attributes: Mapping[str, Any]) -> None:
+    """Write patching/neurons/map.h5."""
+    values = {
+        "recovery": sweeps.recovery,
+        "layer": sweeps.layers,
+        "top_layer": top.layer,
+        "top_index": top.index,
+        "top_recovery": top.recovery,
+        "top_tokens": np.array(top.tokens, dtype=object).reshape(-1, N_TOKENS),
     }
-    hdf5.write(path, datasets, {**attributes, **sweeps.attributes})
+    hdf5.write(path, MAP, values, {**attributes, **sweeps.attributes})
 
 
-def top_neurons_frame(table: Table) -> pd.DataFrame:
+def top_neurons_frame(table: hdf5.Table) -> pd.DataFrame:
     """Return the top neurons of patching/neurons/map.h5 as a table."""
     return pd.DataFrame(
         {
@@ -130,37 +110,8 @@ def top_neurons_frame(table: Table) -> pd.DataFrame:
     )
 
 
-def write_attribution(path: Path, sweeps: Sweeps, approximate: Tensor, attributes: Mapping[str, Any]) -> None:
-    """Write patching/neurons/attribution.h5: exact recovery and attribution patching's estimate of it.
-
-    ===========  ============  =======  =====================================
-    dataset      dims          dtype    content
-    ===========  ============  =======  =====================================
-    exact        layer, d_mlp  float32  recovery, patched for real
-    approximate  layer, d_mlp  float32  recovery as one gradient estimates it
-    layer        layer         int32    the layers that were swept
-    ===========  ============  =======  =====================================
-
-    The root attributes rank_correlation (over all neurons), rank_correlation_top (over the n_top of the largest
-    absolute exact recovery) say how well the estimate orders the neurons.
-
-    Parameters
-    ----------
-    approximate
-        Estimated logit differences, [prompt_pair, layer, d_mlp].
-    """
-    estimate = Sweep(sweeps.clean, sweeps.corrupted, approximate, sweeps.corrupted, sweeps.clean).recovery
-    n_top = min(N_RANKED, sweeps.recovery.numel())
-    top = sweeps.recovery.abs().flatten().topk(n_top).indices
-    correlations = {
-        "rank_correlation": rank_correlation(sweeps.recovery, estimate),
-        "rank_correlation_top": rank_correlation(sweeps.recovery.flatten()[top], estimate.flatten()[top]),
-        "n_top": n_top,
-    }
-    dims = ("layer", "d_mlp")
-    datasets = {
-        "exact": Dataset(sweeps.recovery, dims, RECOVERY, "recovery, patched for real"),
-        "approximate": Dataset(estimate, dims, RECOVERY, "recovery as one gradient estimates it"),
-        "layer": Dataset(sweeps.layers, ("layer",), "", "the layers that were swept"),
-    }
-    hdf5.write(path, datasets, {**attributes, **sweeps.attributes, **correlations})
+def write_top_neurons(path: str | Path, table: hdf5.Table) -> None:
+    """Write patching/neurons/top.csv from patching/neurons/map.h5."""
+    frame = top_neurons_frame(table)
+    TOP.check_names(frame.columns)
+    write_csv(path, frame)

@@ -1,6 +1,5 @@
 """The choice of the studied neuron."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +7,10 @@ import numpy as np
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_json
+from an_neuron.files.schema import Schema
+
+NEURON = Schema("neuron.json", "the studied neuron: layer, index and recovery")
 
 
 def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
@@ -31,6 +33,4 @@ def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
 
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
     """Write the best neuron of some sweeps, patching/neurons/layer_….h5, as JSON."""
-    chosen = best_neuron(hdf5.read(path) for path in paths)
-    with replacing(out) as temporary:
-        temporary.write_text(json.dumps(chosen) + "\n", encoding="utf-8")
+    write_json(out, best_neuron(hdf5.read(path) for path in paths))

@@ -8,7 +8,6 @@ from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
 from an_neuron.errors import UserError
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.files.old_hdf5 import Dataset
-from an_neuron.patching.sweeps import Sweep
 from an_neuron.prompts.lens import LogitLens
 from an_neuron.prompts.predictions import predict
 from an_neuron.version import __version__
@@ -201,20 +200,6 @@ def test_the_lens_is_stored_with_its_mean(path):
     assert table["logit_difference"].tolist() == [[1, 4], [2, 4]]
     assert table["mean_logit_difference"].tolist() == [1.5, 4]
     assert (table["bias"].tolist(), table["model_logit_difference"].tolist()) == ([0.5, 0.5], [4.5, 4.5])
-
-
-def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(path):
-    patched = torch.tensor([[torch.nan, 1.0], [1.0, 4.0]])
-    clean, corrupted = torch.tensor([2.0, 4.0]), torch.tensor([0.0, -2.0])
-    sweep = Sweep(clean, corrupted, patched, nothing=corrupted, everything=clean)
-    more = {"token": Dataset(["x", "y"], ("pos",))}
-    tables.write_sweep(path, sweep, ("pos",), {**ORIGIN, "layer": 3}, **more)
-    table = hdf5.read(path)
-    assert table["recovery"].tolist() == pytest.approx([0.5, 0.875])
-    assert table["recovery_per_prompt_pair"].ravel().tolist() == pytest.approx([np.nan, 0.5, 0.5, 1], nan_ok=True)
-    assert table["logit_difference"].ravel().tolist() == pytest.approx([np.nan, 1, 1, 4], nan_ok=True)
-    assert (table["clean"].tolist(), table["corrupted"].tolist()) == ([2, 4], [0, -2])
-    assert (table["token"].tolist(), table.attributes["layer"]) == (["x", "y"], 3)
 
 
 def test_alignments_are_stored_beside_their_tokens(tmp_path, micro):

@@ -2,10 +2,12 @@ from math import isnan
 
 import pytest
 import torch
-from slow_reference import loop
+from slow_reference import one_forward_per_patch
 
-from an_neuron.patching.attribution import attribute_neurons, rank_correlation
-from an_neuron.patching.sweeps import LogitDifference, patch_neurons
+from an_neuron.patching.attribution import attribute_neurons
+from an_neuron.patching.comparison import rank_correlation
+from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import PromptPair
 
 PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -25,7 +27,8 @@ def test_estimate_is_the_slope_of_a_small_patch(tiny):
             return write
 
         ways = [
-            loop(tiny.raw, PROMPT_PAIR, "post", layer, range(24), put(step), ANSWER, FOIL) for step in (STEP, -STEP)
+            one_forward_per_patch(tiny.raw, PROMPT_PAIR, "post", layer, range(24), put(step), ANSWER, FOIL)
+            for step in (STEP, -STEP)
         ]
         return (ways[0] - ways[1]) / (2 * STEP)
 

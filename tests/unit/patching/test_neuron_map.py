@@ -1,12 +1,16 @@
 import pytest
 import torch
 
-from an_neuron import tables
 from an_neuron.figures.patching import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
-from an_neuron.patching.neuron_map import gather, top_neurons, top_neurons_frame, write_attribution, write_map
-from an_neuron.patching.sweeps import LogitDifference, Sweep, patch_neurons
+from an_neuron.patching.comparison import write_attribution
+from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
+from an_neuron.patching.neuron_sweeps import gather
+from an_neuron.patching.sweep import Sweep
+from an_neuron.patching.sweep_files import NEURONS, write_sweep
+from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import PromptPair
 
 PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -20,16 +24,16 @@ def swept(tiny_gpt2, tmp_path):
     sweep = patch_neurons(tiny_gpt2.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL))
     paths = [tmp_path / f"layer_{layer}.h5" for layer in (1, 0)]
     for path, layer in zip(paths, (1, 0), strict=True):
-        tables.write_sweep(path, sweep.of_layer(layer), ("d_mlp",), {**NAMES, "layer": layer})
+        write_sweep(path, NEURONS, sweep.of_layer(layer), {**NAMES, "layer": layer})
     return paths, sweep
 
 
 def test_sweeps_are_gathered_by_layer(swept):
     paths, sweep = swept
-    found = gather(paths)
-    assert found.layers == [0, 1]
-    torch.testing.assert_close(found.recovery, sweep.recovery)
-    assert found.attributes["answer"] == "c"
+    sweeps = gather(paths)
+    assert sweeps.layers == [0, 1]
+    torch.testing.assert_close(sweeps.recovery, sweep.recovery)
+    assert sweeps.attributes["answer"] == "c"
 
 
 def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gpt2, swept):
@@ -56,12 +60,14 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
     frame = top_neurons_frame(table)
     assert frame["index"].tolist() == top.index
     assert frame["tokens"][0] == " ".join(map(repr, top.tokens[0]))
+    write_top_neurons(tmp_path / "top.csv", table)
+    assert (tmp_path / "top.csv").read_text() == frame.to_csv(index=False)
 
 
 def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     one = torch.ones(1)
     silent = Sweep(one, 0 * one, torch.zeros(1, 24), 0 * one, one)
-    tables.write_sweep(tmp_path / "layer_0.h5", silent, ("d_mlp",), {**NAMES, "layer": 0})
+    write_sweep(tmp_path / "layer_0.h5", NEURONS, silent, {**NAMES, "layer": 0})
     sweeps = gather([tmp_path / "layer_0.h5"])
     write_map(tmp_path / "map.h5", sweeps, top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps), {})
     table = hdf5.read(tmp_path / "map.h5")
@@ -95,7 +101,7 @@ def test_several_prompt_pairs_are_estimated_by_their_mean(tmp_path):
     clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
     patched = torch.tensor([[0.5, 0.0], [1.0, -1.0]])
     sweep = Sweep(clean, corrupted, patched, corrupted, clean)
-    tables.write_sweep(tmp_path / "layer_0.h5", sweep, ("d_mlp",), {**NAMES, "layer": 0})
+    write_sweep(tmp_path / "layer_0.h5", NEURONS, sweep, {**NAMES, "layer": 0})
     write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layer_0.h5"]), patched[:, None], {})
     # Means: patched 0.75 and -0.5, clean 2, corrupted -0.5.
     assert hdf5.read(tmp_path / "attribution.h5")["approximate"].tolist() == [pytest.approx([0.5, 0.0])]

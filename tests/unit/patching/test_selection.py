@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from an_neuron.errors import UserError
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.selection import best_neuron, select_neuron
+
+SWEEP = Schema("layer.h5", "what a choice reads of a sweep", {"recovery": Field("d_mlp", "float32", "", "")})
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def sweeps(tmp_path):
         paths = []
         for layer, values in recoveries.items():
             paths.append(tmp_path / f"layer_{layer}.h5")
-            hdf5.write(paths[-1], {"recovery": Dataset(np.array(values), ("d_mlp",))}, {"layer": layer})
+            hdf5.write(paths[-1], SWEEP, {"recovery": np.array(values)}, {"layer": layer})
         return paths
 
     return write

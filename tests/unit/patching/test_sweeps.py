@@ -4,20 +4,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from slow_reference import at_head, at_pattern, at_position, loop
+from slow_reference import at_head, at_pattern, at_position, one_forward_per_patch
 
 from an_neuron.errors import UserError
-from an_neuron.patching.sweeps import (
-    HEAD_SITES,
-    SITES,
-    Engine,
-    LogitDifference,
-    Sweep,
-    patch_heads,
-    patch_neurons,
-    patch_sites,
-    recovery,
-)
+from an_neuron.patching.engine import Engine, LogitDifference
+from an_neuron.patching.sweep import Sweep, recovery
+from an_neuron.patching.sweeps import HEAD_SITES, SITES, patch_heads, patch_neurons, patch_sites
 from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair
 
@@ -257,11 +249,11 @@ PROMPT_PAIRS = {
 }
 
 
-def assert_equals_loop(tiny, found, prompt_pair, site, items, put, noising=False):
-    """Hold a sweep of one prompt pair, [layer, item], against one forward pass with TransformerLens' hooks for each patch."""
+def assert_equals_slow_reference(tiny, found, prompt_pair, site, items, put, noising=False):
+    """Hold a sweep of one prompt pair, [layer, item], against one hooked TransformerLens forward per patch."""
     answer, foil = tokens(tiny)
     run = PromptPair(prompt_pair.corrupted, prompt_pair.clean) if noising else prompt_pair
-    slow = [loop(tiny.raw, run, site, layer, items, put, answer, foil) for layer in range(2)]
+    slow = [one_forward_per_patch(tiny.raw, run, site, layer, items, put, answer, foil) for layer in range(2)]
     assert_close(found, torch.stack(slow))
 
 
@@ -271,7 +263,9 @@ def test_sites_equal_transformer_lens_hooks(tiny, differing, noising):
     prompt_pair = PROMPT_PAIRS[differing]
     found = patch_sites(engine(tiny), [prompt_pair], LogitDifference(*tokens(tiny)), noising=noising)
     for site in SITES:
-        assert_equals_loop(tiny, found[site], prompt_pair, site, range(len(prompt_pair.clean)), at_position, noising)
+        assert_equals_slow_reference(
+            tiny, found[site], prompt_pair, site, range(len(prompt_pair.clean)), at_position, noising
+        )
 
 
 @pytest.mark.parametrize("differing", PROMPT_PAIRS)
@@ -280,7 +274,9 @@ def test_heads_equal_transformer_lens_hooks(tiny, differing):
     found = patch_heads(engine(tiny), [prompt_pair], LogitDifference(*tokens(tiny)), sites)
     for site in sites:
         heads = range(found[site].patched.shape[-1])
-        assert_equals_loop(tiny, found[site], prompt_pair, site, heads, at_pattern if site == "pattern" else at_head)
+        assert_equals_slow_reference(
+            tiny, found[site], prompt_pair, site, heads, at_pattern if site == "pattern" else at_head
+        )
 
 
 def test_queries_that_share_keys_have_fewer_key_heads(tiny):
@@ -298,7 +294,7 @@ def test_neurons_by_position_equal_transformer_lens_hooks(tiny):
     found = patch_neurons(engine(tiny), [PROMPT_PAIR], LogitDifference(*tokens(tiny)), per_position=True)
     assert found.patched.shape == (1, 2, 24, len(PROMPT_PAIR.clean))
     assert found.recovery[..., :FIRST_DIFFERENT].abs().max() == 0
-    assert_equals_loop(tiny, found, PROMPT_PAIR, "post", places, put)
+    assert_equals_slow_reference(tiny, found, PROMPT_PAIR, "post", places, put)
 
 
 def test_residual_stream_between_attention_and_mlp_is_patched_as_a_whole(tiny):
@@ -374,7 +370,7 @@ def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog):
             sizes.append(rows)
             return super().sweep(patches)
 
-    monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Small)
+    monkeypatch.setattr("an_neuron.patching.plan.Pass", Small)
     found = patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
     assert_close(found, expected.patched)
     assert max(sizes) in (3, 4, 5)
@@ -386,7 +382,7 @@ def test_a_device_too_small_for_one_patch_is_named(tiny_gpt2, monkeypatch):
         def sweep(self, patches):
             raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Full)
+    monkeypatch.setattr("an_neuron.patching.plan.Pass", Full)
     with pytest.raises(UserError, match="Not even one patch"):
         patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
 
@@ -396,7 +392,7 @@ def test_a_control_that_fails_stops_the_run(tiny_gpt2, monkeypatch):
         def sweep(self, patches):
             return [values + 0.5 for values in super().sweep(patches)]
 
-    monkeypatch.setattr("an_neuron.patching.sweeps.Pass", Wrong)
+    monkeypatch.setattr("an_neuron.patching.plan.Pass", Wrong)
     with pytest.raises(UserError, match="Patching nothing gives"):
         patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
 
@@ -420,3 +416,32 @@ def test_layers_and_sites_that_are_not_there_are_named(tiny_gpt2):
         patch_layer(tiny_gpt2, [PromptPair(PROMPT_PAIR.clean, PROMPT_PAIR.clean)], 0)
     with pytest.raises(UserError, match="equally many tokens"):
         patch_layer(tiny_gpt2, [PromptPair(PROMPT_PAIR.clean, SHORT.clean)], 0)
+
+
+def test_engines_live_side_by_side(tiny_gpt2, tiny_of):
+    """A sweep of one engine, run inside another's, changes neither; a model without an engine stays ordinary."""
+    other = tiny_of("llama")
+    expected = [patch_layer(tiny, [PROMPT_PAIR], 0).patched for tiny in (tiny_gpt2, other)]
+    nested = []
+
+    def metric(residual, logits):
+        if not nested:
+            nested.append(torch.zeros(0))  # of the sweep that follows, whose metric is an ordinary one
+            nested.append(patch_layer(other, [PROMPT_PAIR], 0).patched)
+        return LogitDifference(*tokens(tiny_gpt2))(residual, logits)
+
+    assert torch.equal(patch_layer(tiny_gpt2, [PROMPT_PAIR], 0, metric=metric).patched, expected[0])
+    assert torch.equal(nested[1], expected[1])
+
+
+def test_another_models_prefix_is_not_seen(tiny_gpt2):
+    """Under one engine's prefix, a second engine of the same model and a plain forward run as ever."""
+    first, second = engine(tiny_gpt2), Engine(tiny_gpt2.raw)
+    passed = Pass(first, PROMPT_PAIR.corrupted, PROMPT_PAIR.clean, LogitDifference(*tokens(tiny_gpt2)), set())
+    ids = second.batch(PROMPT_PAIR.clean)
+    before = second.model(ids, use_cache=False).logits
+    with first.attention.under(passed.prefix):
+        assert torch.equal(second.model(ids, use_cache=False).logits, before)
+        with pytest.raises(RuntimeError):  # the prefix has positions that the mask of a whole prompt lacks
+            first.model(ids, use_cache=False)
+    assert torch.equal(first.model(ids, use_cache=False).logits, before)

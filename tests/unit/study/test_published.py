@@ -10,7 +10,9 @@ from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.errors import UserError
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.model.loading import process_weights
-from an_neuron.patching.sweeps import SITES, LogitDifference, patch_neurons, patch_sites
+from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
+from an_neuron.patching.sweeps import SITES, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens
 from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.predictions import predict
@@ -48,16 +50,12 @@ def study_tables(micro, folder):
     processed = micro.load()
     process_weights(processed)
     tables.write_lens(paths["lens"], [logit_lens(processed, ASSOCIATION.clean, 3, 4)], origin)
-    for site in SITES:
-        tables.write_sweep(
-            paths[site], patch_sites(model, [ASSOCIATION], LogitDifference(3, 4))[site], ("layer", "pos"), origin
-        )
-    tables.write_sweep(
-        paths["neurons"],
-        patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4)).of_layer(0),
-        ("d_mlp",),
-        {**origin, "layer": 0},
-    )
+    names, tokens = {**origin, "answer": "c", "foil": "d"}, np.full((1, 2), "", dtype=object)
+    texts = {"clean_token": tokens, "corrupted_token": tokens}
+    for site, sweep in patch_sites(model, [ASSOCIATION], LogitDifference(3, 4)).items():
+        write_sweep(paths[site], SITE, sweep, {**names, "site": site}, **texts)
+    neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4)).of_layer(0)
+    write_sweep(paths["neurons"], NEURONS, neurons, {**names, "layer": 0})
     tables.write_neuron_congruence(paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, origin)
     tables.write_top_neurons(paths["top_neurons"], rank_congruence(model)[0], vocabulary, origin)
     rows, associations = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [Association("c", 3, 0, 0, "studied")]

@@ -1,0 +1,49 @@
+"""The neuron sweeps of many layers, read from their files and put together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from an_neuron.files import hdf5
+from an_neuron.patching.sweep_files import COMPARED
+
+
+@dataclass(frozen=True)
+class NeuronSweeps:
+    """The neuron sweeps of some layers.
+
+    Attributes
+    ----------
+    layers
+        The layers, ascending.
+    recovery
+        [layer, d_mlp].
+    clean, corrupted
+        Logit differences without a patch, [prompt_pair].
+    attributes
+        Those that name answer and foil.
+    """
+
+    layers: list[int]
+    recovery: Tensor
+    clean: Tensor
+    corrupted: Tensor
+    attributes: dict[str, Any]
+
+
+def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
+    """Read the sweeps of some layers, patching/neurons/layer_….h5, in the order of their layers."""
+    tables = sorted((hdf5.read(path) for path in paths), key=lambda table: int(table.attributes["layer"]))
+    first = tables[0]
+    return NeuronSweeps(
+        layers=[int(table.attributes["layer"]) for table in tables],
+        recovery=torch.from_numpy(np.stack([table["recovery"] for table in tables])),
+        clean=torch.from_numpy(first["clean"]),
+        corrupted=torch.from_numpy(first["corrupted"]),
+        attributes={key: first.attributes[key] for key in COMPARED},
+    )

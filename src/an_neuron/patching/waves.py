@@ -1,0 +1,96 @@
+"""Patches divided into waves that fit a device's memory."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from an_neuron.errors import UserError
+from an_neuron.patching.patches import Patches
+from an_neuron.patching.wavefront import Pass
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Patches, which of them change anything, and the metric with each: the base run's until it is measured, [row]."""
+
+    patches: Patches
+    changing: Tensor
+    values: Tensor
+
+    @property
+    def pending(self) -> Patches:
+        """The patches that must be run."""
+        return self.patches.of(self.changing)
+
+
+def run_in_waves(passed: Pass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
+    """Run patches in waves of at most so many rows.
+
+    Parameters
+    ----------
+    passed
+        A prompt pair on an engine.
+    patches
+        In any order.
+    rows
+        Patches per wave; halved as often as the device runs out of memory.
+
+    Returns
+    -------
+    list of Tensor
+        The metric with each patch, [row] for each of `patches`.
+
+    Raises
+    ------
+    UserError
+        If the device's memory does not hold even one patch.
+    """
+    tasks = [Task(each, passed.changing(each), passed.base.value.repeat(len(each))) for each in patches]
+    ordered = sorted(tasks, key=lambda task: task.patches.rank)
+    pending = [task.pending for task in ordered]
+    values = torch.cat(list(_waves(passed, pending, rows)))
+    for task, measured in zip(ordered, values.split([len(each) for each in pending]), strict=True):
+        task.values[task.changing] = measured
+    return [task.values for task in tasks]
+
+
+def _waves(passed: Pass, pending: Sequence[Patches], rows: int) -> Iterator[Tensor]:
+    """Run the pending patches, which are in a wave's order; yield the values of each wave, [row]."""
+    with tqdm(total=sum(map(len, pending)), desc="patches", unit="patch", leave=False) as progress:
+        while pending:
+            wave, rest = _first_rows(pending, rows)
+            try:
+                values = torch.cat(passed.sweep(wave))
+            except torch.OutOfMemoryError:
+                rows = _fewer(min(rows, sum(map(len, wave))))
+                continue
+            yield values
+            pending = rest
+            progress.update(len(values))
+
+
+def _fewer(rows: int) -> int:
+    """Return half as many rows, for a device that has just run out of memory."""
+    if rows == 1:
+        raise UserError("Not even one patch at a time fits the device's memory; take a larger device.") from None
+    log.warning("The device ran out of memory; going on with %d patches at a time.", rows // 2)
+    torch.cuda.empty_cache()
+    return rows // 2
+
+
+def _first_rows(patches: Sequence[Patches], rows: int) -> tuple[list[Patches], list[Patches]]:
+    """Return the first so many rows of patches, and the rest."""
+    wave: list[Patches] = []
+    for number, each in enumerate(patches):
+        if len(each) > rows:
+            first, last = each.split(rows)
+            return [*wave, first], [last, *patches[number + 1 :]]
+        wave.append(each)
+        rows -= len(each)
+    return wave, []
