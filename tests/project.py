@@ -1,16 +1,39 @@
 """A copy of the repository in a folder of its own, in which tests run Snakemake for real."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "src", "profiles", "envs", "resources")
 NOT_COMPARED = ("logs", "benchmarks", "provenance.json", "provenance.html")  # they tell times
+FORMATS = ("png", "svg", "html")
+TIMEOUT = 900  # seconds
+
+# Importing Snakemake takes longer than planning a study. One process imports it, and each call runs in a fork of that.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pytest", "snakemake.cli", "snakemake.utils", "jsonschema"])
+
+
+def call_snakemake(arguments: list[str], folder: Path, environment: dict[str, str], said: tuple[Path, Path]) -> None:
+    """Run Snakemake in this process, which ends with it, as `python -m snakemake` would."""
+    for descriptor, path in enumerate(said, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+
+    from snakemake.cli import main
+
+    main(arguments)
 
 
 class Project:
@@ -37,9 +60,17 @@ class Project:
 
     def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end."""
-        return subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
-        )
+        command = self.command(*arguments)
+        with TemporaryDirectory() as folder:
+            said = Path(folder) / "stdout", Path(folder) / "stderr"
+            options = command[command.index("snakemake") + 1 :]
+            process = FORKS.Process(target=call_snakemake, args=(options, self.folder, self.environment, said))
+            process.start()
+            process.join(TIMEOUT)
+            if process.exitcode is None:
+                process.kill()
+                raise subprocess.TimeoutExpired(command, TIMEOUT)
+            return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text() for path in said))
 
     def build(self, *arguments: str | Path) -> str:
         """Run Snakemake, which must succeed; return what it said."""
@@ -56,8 +87,21 @@ class Project:
         counts = dict(line.split() for line in table[: table.index("")])
         return {rule: int(count) for rule, count in counts.items() if rule not in ("total", *self.config["studies"])}
 
-    def results(self) -> dict[Path, bytes]:
-        """Return the content of every file of the embedded study that two builds have in common."""
+    def results(self, formats: tuple[str, ...] = FORMATS) -> dict[Path, bytes]:
+        """Return what two builds of the embedded study have in common: each file's content; figures in some formats."""
         folder = self.folder / "results" / "orchard"
         paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-        return {path: (folder / path).read_bytes() for path in paths if path.parts[0] not in NOT_COMPARED}
+        unwanted = [("figures", suffix) for suffix in FORMATS if suffix not in formats]
+        return {
+            path: (folder / path).read_bytes()
+            for path in paths
+            if path.parts[0] not in NOT_COMPARED and path.parts[:2] not in unwanted
+        }
+
+    def copied(self, folder: Path) -> "Project":
+        """Return a copy that knows what was built, and may be changed."""
+        copy = Project(folder)
+        copy.config = deepcopy(self.config)
+        built = [self.folder / part for part in ("results", ".snakemake")]
+        subprocess.run(["cp", "-a", *built, folder], check=True)
+        return copy

@@ -1,5 +1,6 @@
 """Jobs that are killed: the same command again completes, redoes nothing whole, and gives the same bytes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,19 +13,26 @@ from project import ROOT, Project
 
 pytestmark = pytest.mark.workflow
 
-# Runs in every Python of a build. A job that would give a listed result its name kills all processes of the build, the
-# first time; at one certain result it waits until a test opens the other end of a pipe. All names are noted.
+# Runs in every Python of a build. A job that would give a listed result its name waits, the first time, until all the
+# others of its list are as far; then the last one kills all processes of the build. At one certain result a job waits
+# until a test opens the other end of a pipe. All names are noted.
 KILLER = """
-import os, signal, sys
+import json, os, signal, sys
+
+def mark(target):
+    return os.path.join(os.environ["WATCHED"], target.replace("/", "_"))
 
 def watch(event, arguments):
     if event != "os.rename":
         return
     target, folder = os.path.relpath(os.fsdecode(arguments[1])), os.environ["WATCHED"]
-    mark = os.path.join(folder, target.replace("/", "_"))
-    if target in os.environ["VICTIMS"].split() and not os.path.exists(mark):
-        open(mark, "w").close()
-        os.killpg(0, signal.SIGKILL)
+    for together in json.loads(os.environ["VICTIMS"]):
+        if target in together and not os.path.exists(mark(target)):
+            open(mark(target), "w").close()
+            if all(os.path.exists(mark(other)) for other in together):
+                os.killpg(0, signal.SIGKILL)
+            signal.alarm(300)  # should another one never come, this job fails
+            signal.pause()
     if target == os.environ["WAITS"]:
         open(os.path.join(folder, "gate")).read()
     if target.startswith("results/"):
@@ -34,21 +42,24 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
-# One of each rule that runs the model.
+# One of each rule that runs the model: those that need no other, and those that need all layers' sweeps.
 VICTIMS = [
-    f"results/orchard/{path}"
-    for path in (
-        "prompts/predictions.h5",
-        "logit_lens.h5",
-        "patching/attn_out.h5",
-        "patching/heads/v.h5",
-        "patching/neurons/layer_1.h5",
-        "patching/neurons/map.h5",
-        "patching/neurons/attribution.h5",
-        "congruence/top_neurons.h5",
-        "congruence/neuron_2_104.h5",
-        "activations/shards/1-of-1.h5",
-    )
+    [
+        f"results/orchard/{path}"
+        for path in (
+            "prompts/predictions.h5",
+            "logit_lens.h5",
+            "patching/attn_out.h5",
+            "patching/heads/v.h5",
+            "patching/neurons/layer_1.h5",
+            "congruence/top_neurons.h5",
+            "congruence/neuron_2.104.h5",
+        )
+    ],
+    [
+        f"results/orchard/{path}"
+        for path in ("patching/neurons/map.h5", "patching/neurons/attribution.h5", "activations/shards/1-of-1.h5")
+    ],
 ]
 
 
@@ -67,7 +78,7 @@ class Interrupted(Project):
     def environment(self):
         own = super().environment
         path = os.pathsep.join([str(self.watched), own["PYTHONPATH"]])
-        watch = {"WATCHED": str(self.watched), "VICTIMS": " ".join(self.victims), "WAITS": self.waits}
+        watch = {"WATCHED": str(self.watched), "VICTIMS": json.dumps(self.victims), "WAITS": self.waits}
         return {**own, **watch, "PYTHONPATH": path}
 
     def start(self, *arguments):
@@ -89,39 +100,35 @@ class Interrupted(Project):
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-    """A build of the embedded study that was killed at every victim, one at a time."""
+    """A build of the embedded study that was killed twice, with a job of each rule at its last moment."""
     project = Interrupted(tmp_path_factory.mktemp("interrupted") / "project", VICTIMS)
-    kills = 0
-    while True:
-        with project.start("--cores", "1", *VICTIMS) as process:
+    project.config["formats"] = ["html"]
+    for together in VICTIMS:
+        # As many cores as jobs: all of them wait for the last one. What they stand on is noted as done by then.
+        with project.start("--cores", "8", *together) as process:
             said, _ = process.communicate(timeout=600)
-        if process.returncode == 0:
-            break
         assert process.returncode == -signal.SIGKILL, said
-        kills += 1
-        assert kills <= len(VICTIMS), said
-        if kills == 1:
-            refused = project.snakemake(*VICTIMS)
-            assert refused.returncode != 0
-            assert "--unlock" in refused.stdout + refused.stderr  # Snakemake's own message
+        assert [target for target in together if (project.folder / target).exists()] == []
+        refused = project.snakemake(*together)
+        assert refused.returncode != 0
+        assert "--unlock" in refused.stdout + refused.stderr  # Snakemake's own message
         project.build("--unlock")
-    assert kills == len(VICTIMS)
+    project.build("orchard")
     return project
 
 
 def test_a_killed_build_completes_and_redoes_nothing_whole(interrupted):
     made = interrupted.made()
-    assert set(VICTIMS) <= set(made)
+    assert {target for together in VICTIMS for target in together} <= set(made)
     assert {target: often for target, often in made.items() if often > 1} == {}
     assert [path for path in interrupted.folder.rglob("*.tmp") if "results" in path.parts] == []
+    assert interrupted.jobs("orchard") == {}
 
 
 def test_a_killed_build_gives_the_bytes_of_an_undisturbed_one(interrupted, built):
-    interrupted.build("orchard")
-    found, expected = (project.results() for project in (interrupted, built))
+    found, expected = interrupted.results(), built.results(formats=("html",))
     assert set(found) == set(expected)
     assert [path for path, content in found.items() if content != expected[path]] == []
-    assert interrupted.jobs("orchard") == {}
 
 
 class HalfWay(SimpleHTTPRequestHandler):
@@ -179,9 +186,7 @@ def damaged(content, kind):
 
 @pytest.fixture
 def copy(built, tmp_path):
-    project = Project(tmp_path / "copy")
-    subprocess.run(["cp", "-a", built.folder / "results", built.folder / ".snakemake", project.folder], check=True)
-    return project
+    return built.copied(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("kind", ["truncated", "flipped"])

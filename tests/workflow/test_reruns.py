@@ -1,11 +1,12 @@
 """What a change makes again: the jobs of a dry run, against the exact set that must run."""
 
-import shutil
 from collections import Counter
 from copy import deepcopy
 
 import pytest
-from project import PARTS, Project
+from project import PARTS
+
+from an_neuron.corpus.recordings import read_association
 
 pytestmark = pytest.mark.workflow
 
@@ -19,7 +20,7 @@ PATCHING_FIGURES = {
 }
 PAIR_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
 ONE_PAIR = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **PAIR_FIGURES}
-CORPUS = {"cache_activations": 1, "gather_activations": 1, **ONE_PAIR}
+CORPUS = {"cache_activations": 3, "gather_activations": 1, **ONE_PAIR}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
 ALIGNMENT = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
@@ -35,18 +36,6 @@ FIGURES = {
 EVERYTHING = (
     PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | ALIGNMENT | ENDS | {"check_study": 1, "select_associations": 1}
 )
-
-
-@pytest.fixture(scope="module")
-def settled(built, tmp_path_factory):
-    """The embedded study with a fixed neuron, so that a dry run sees all of it without waiting for a choice."""
-    project = Project(tmp_path_factory.mktemp("settled") / "project")
-    for part in ("results", ".snakemake"):
-        shutil.copytree(built.folder / part, project.folder / part)
-    orchard(project).update(neuron={"layer": 2, "index": 104}, top=0)
-    project.build("orchard")
-    assert project.jobs("orchard") == {}
-    return project
 
 
 def orchard(project):
@@ -121,7 +110,7 @@ CHANGES = {
     "a figure's title": (replace("src/an_neuron/figures/notebook.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
     "a colour of all figures": (
         replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
-        FIGURES | PATCHING_FIGURES | PAIR_FIGURES | {"list_examples": 1},
+        FIGURES | PATCHING_FIGURES | PAIR_FIGURES,
     ),
     "the corpus file": (
         append("resources/orchard/book.html", "<p>One more apple.</p>"),
@@ -167,6 +156,10 @@ CHANGES = {
         {"patch_sites": 3, "plot_patched_site": 3, "compare_published": 1},
     ),
     "the model": (append("resources/orchard/model/config.json", "\n"), {**EVERYTHING, "extract_text": 0}),
+    "what a job says": (
+        replace("src/an_neuron/jobs/job.py", "Delete it and run snakemake again.", "Delete it; run snakemake again."),
+        {},
+    ),
     "published values": (append("resources/published/orchard.csv", "more,1,,here\n"), {"compare_published": 1}),
     "an unrelated key": (unrelated, {}),
     "another study": (another_study, {}),
@@ -198,8 +191,20 @@ def test_touching_every_file_makes_nothing_again(settled):
 
 
 def test_a_fresh_checkout_beside_old_results_makes_nothing_again(settled, tmp_path):
-    clone = Project(tmp_path / "elsewhere" / "clone")
-    clone.config = settled.config
-    for part in ("results", ".snakemake"):
-        shutil.copytree(settled.folder / part, clone.folder / part)
+    clone = settled.copied(tmp_path / "elsewhere" / "clone")
     assert clone.jobs("orchard") == {}
+
+
+def test_a_lost_shard_is_read_again_alone(settled):
+    shard = settled.folder / "results/orchard/activations/shards/2-of-3.h5"
+    kept = shard.rename(settled.folder / "kept")
+    lost = settled.jobs("results/orchard/activations/associations.h5", shard.relative_to(settled.folder))
+    kept.rename(shard)
+    assert lost == {"cache_activations": 1, "gather_activations": 1}
+
+
+def test_three_shards_give_the_unsharded_pass(settled, built):
+    tables = "results/orchard/activations/associations.h5"
+    three, one = (read_association(project.folder / tables, "token_an_neuron_2.104") for project in (settled, built))
+    assert set(three.datasets) == set(one.datasets)
+    assert all((three[key] == one[key]).all() for key in one.datasets)
