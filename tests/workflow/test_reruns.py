@@ -43,7 +43,7 @@ def settled(built, tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("settled") / "project")
     for part in ("results", ".snakemake"):
         shutil.copytree(built.folder / part, project.folder / part)
-    orchard(project).update(neuron={"layer": 2, "index": 104}, top=0)
+    orchard(project).update(neuron="2.104", top=0)
     project.build("orchard")
     assert project.jobs("orchard") == {}
     return project
@@ -137,7 +137,7 @@ CHANGES = {
         PROMPTS | PATCHING | PATCHING_FIGURES | {"compare_published": 1, "check_study": 1},
     ),
     "the neuron, of the same layer": (
-        setting(neuron={"layer": 2, "index": 5}),
+        setting(neuron="2.5"),
         CORPUS
         | {
             "select_associations": 1,
