@@ -9,12 +9,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from an_neuron.errors import UserError
+from an_neuron.files.schema import Schema
 from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape
 from an_neuron.prompts.pairs import single_token, tokenize_prompts
 from an_neuron.study.old_words import in_new_words
 
 Config = Mapping[str, Any]
+CHECKED = Schema("checked.txt", "that the study fits its model, and what it costs where no GPU is used")
 
 
 def check_config(config: Config, schema: Config) -> None:
