@@ -10,10 +10,11 @@ Loading the model is not counted.
 import argparse
 from math import ceil
 
+from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.summaries import Summary
 from an_neuron.model.folder import Shape
-from an_neuron.study.checks import row_length
-from an_neuron.study.cost import hours, kept_bytes, matmul_rate, neuron_operations, token_operations
+from an_neuron.study.cpu import matmul_rate
+from an_neuron.study.operations import hours, kept_bytes, neuron_operations, token_operations
 
 SHAPES = {
     "GPT-2 Large": Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257),
@@ -44,7 +45,7 @@ def sweep_row(name: str, shape: Shape, rate: float) -> list[str]:
 def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float) -> list[str]:
     """Return what a corpus pass takes, in shards of at most so many hours, and what it keeps of a prompt pair."""
     n_tokens = CORPORA[corpus]
-    operations = n_tokens * token_operations(shape, row_length({}, shape))
+    operations = n_tokens * token_operations(shape, row_length(None, shape))
     whole = hours(operations, rate, CORPUS_SHARE)
     summary = Summary(shape.d_vocab)
     return [

@@ -126,7 +126,7 @@ CHANGES = {
         PROMPTS | PATCHING | PATCHING_FIGURES | {"compare_published": 1, "check_study": 1},
     ),
     "the neuron, of the same layer": (
-        setting(neuron={"layer": 2, "index": 5}),
+        setting(neuron="2.5"),
         CORPUS
         | {
             "select_associations": 1,

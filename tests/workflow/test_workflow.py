@@ -171,7 +171,7 @@ def test_published_study_is_planned_whole(project):
 def test_mistakes_are_said_before_anything_runs(project):
     orchard = project.config["studies"]["orchard"]
     orchard["top_q"] = 3
-    orchard["neuron"] = {"layer": 8, "index": 0}
+    orchard["neuron"] = "8.0"
     ran = project.snakemake("orchard")
     said = ran.stdout + ran.stderr
     assert ran.returncode != 0
@@ -267,8 +267,8 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
                 ],
                 "answer": " an",
                 "foil": " a",
-                "neuron": {"layer": 1, "index": 5},
-                "associations": [{"token": " the", "layer": 2, "index": 104}],
+                "neuron": "1.5",
+                "associations": [{"token": " the", "neuron": "2.104"}],
                 "layers": [1],
                 "corpus": {"file": "mine.html", "n_ctx": 64, "keep": "summary", "precision": "high"},
             }

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.job import job
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
@@ -11,6 +12,6 @@ if __name__ == "__main__":
         given = snakemake.input
         tables = {name: Path(path) for name, path in given.items() if name not in ("published", "library")}
         compared = compare(read_published(Path(given.published)), measure(tables))
-        compared.to_csv(snakemake.output.csv, index=False)
+        write_csv(snakemake.output.csv, compared)
         write_html(compared, Path(snakemake.output.html))
         print(summary(compared), file=sys.stderr)

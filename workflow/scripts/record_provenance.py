@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from an_neuron.jobs.job import job
-from an_neuron.study.provenance import provenance, write_html, write_json
+from an_neuron.study.provenance import provenance, write_record
+from an_neuron.study.provenance_page import write_html
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
@@ -12,5 +13,5 @@ if __name__ == "__main__":
         config = {"study": params.study, **params.shared}
         here, study = Path(__file__).parent, snakemake.wildcards.study
         record = provenance(config, study, here, given.origin, built, Path(params.benchmarks))
-        write_json(record, Path(snakemake.output.json))
+        write_record(Path(snakemake.output.json), record)
         write_html(record, Path(snakemake.output.html))

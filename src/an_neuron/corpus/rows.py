@@ -3,7 +3,15 @@
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.folder import Shape, Tokenizer
+
+
+LONGEST_ROW = 2048
+
+
+def row_length(n_ctx: int | None, shape: Shape) -> int:
+    """Return how many tokens, BOS included, a row has: n_ctx, or where that is None or 0 what suits the model."""
+    return n_ctx or min(shape.n_ctx, LONGEST_ROW)
 
 
 def token_rows(tokenizer: Tokenizer, text: str, n_ctx: int, d_vocab: int) -> np.ndarray:

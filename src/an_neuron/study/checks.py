@@ -9,11 +9,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from an_neuron.errors import UserError
+from an_neuron.files.schema import Schema
+from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape
 from an_neuron.prompts.pairs import single_token, tokenize_prompts
+from an_neuron.study.old_words import in_new_words
 
-LONGEST_ROW = 2048
 Config = Mapping[str, Any]
+CHECKED = Schema("checked.txt", "that the study fits its model, and what it costs where no GPU is used")
 
 
 def check_config(config: Config, schema: Config) -> None:
@@ -29,17 +32,17 @@ def check_config(config: Config, schema: Config) -> None:
     Raises
     ------
     UserError
-        With all mistakes, a line each: those of the schema; then names, files and folders that are not there; then
-        what a study asks of a model that lies in a local folder.
+        With all mistakes, a line each: keys that have a new name; those of the schema; then names, files and folders
+        that are not there; then what a study asks of a model that lies in a local folder.
     """
-    found = list(_schema_mistakes(config, schema))
-    if not found:
-        found = [*_name_mistakes(config)]
+    config, old = in_new_words(config)
+    mistakes = list(_schema_mistakes(config, schema)) or list(_name_mistakes(config))
     for name, study in _whole_studies(config):
-        found += [f"studies.{name}.{mistake}" for mistake in _study_mistakes(study)]
-    if found:
-        number = "a mistake" if len(found) == 1 else f"{len(found)} mistakes"
-        raise UserError("\n  - ".join([f"The configuration has {number}:", *dict.fromkeys(found)]))
+        mistakes += [f"studies.{name}.{mistake}" for mistake in _study_mistakes(study)]
+    mistakes = list(dict.fromkeys([*old, *mistakes]))
+    if mistakes:
+        number = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UserError("\n  - ".join([f"The configuration has {number}:", *mistakes]))
 
 
 def check_with_model(study: Config, folder: Path) -> None:
@@ -50,39 +53,29 @@ def check_with_model(study: Config, folder: Path) -> None:
     UserError
         With all mistakes, a line each: tokens, lengths of prompts, layers, neuron, length of rows.
     """
-    if found := model_mistakes(study, folder):
-        raise UserError("\n  - ".join(["The study does not fit its model:", *found]))
+    if mistakes := model_mistakes(study, folder):
+        raise UserError("\n  - ".join(["The study does not fit its model:", *mistakes]))
 
 
 def model_mistakes(study: Config, folder: Path) -> list[str]:
     """Return what a study asks of a model that the model in a folder cannot do."""
-    if found := folder_mistakes(folder):
-        return [f"model: {mistake}" for mistake in found]
+    if mistakes := folder_mistakes(folder):
+        return [f"model: {mistake}" for mistake in mistakes]
     try:
         shape, tokenizer = read_shape(folder), Tokenizer(folder)
     except UserError as error:
         return [f"model: {error}"]
-    found = _range_mistakes(study, shape)
+    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
     try:
         tokenize_prompts(tokenizer, dict(study))
     except UserError as error:
-        found += str(error).splitlines()
+        mistakes += str(error).splitlines()
     for number, listed in enumerate(_listed_associations(study)):
         try:
             single_token(tokenizer, listed["token"])
         except UserError as error:
-            found.append(f"associations[{number}].token: {error}")
-    return found
-
-
-def row_length(corpus: Config, shape: Shape) -> int:
-    """Return how many tokens, BOS included, a row of a study's corpus has."""
-    return int(corpus.get("n_ctx") or min(shape.n_ctx, LONGEST_ROW))
-
-
-def swept_layers(study: Config, shape: Shape) -> list[int]:
-    """Return the layers whose neurons are all patched: those that the study lists, or all."""
-    return list(study.get("layers") or range(shape.n_layers))
+            mistakes.append(f"associations[{number}].token: {error}")
+    return mistakes
 
 
 def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:
@@ -93,7 +86,7 @@ def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:
 
 def _sentences(error: ValidationError) -> Iterator[str]:
     """Say an error of the schema; the names of keys are in the error's own data, not in its message."""
-    where = ".".join(str(part) for part in error.absolute_path)
+    where = error.json_path.removeprefix("$").removeprefix(".")
     expected = f"expected: {error.schema.get('description', error.message)}."
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", ()))
@@ -107,6 +100,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             if key not in error.instance:
                 described = error.schema.get("properties", {}).get(key, {}).get("description")
                 yield f"{_join(where, key)}: missing; expected: {described or error.schema.get('description')}."
+    elif error.validator == "type" and error.validator_value == "string" and isinstance(error.instance, float | int):
+        yield f"{where}: {error.instance!r} is a number, which loses zeros at its end; put it in quotes; {expected}"
     else:
         yield f"{where or 'config'}: {error.instance!r} cannot be; {expected}"
 
@@ -176,22 +171,23 @@ def _listed_associations(study: Config) -> list[Config]:
     )
 
 
-def _range_mistakes(study: Config, shape: Shape) -> list[str]:
-    found = []
-    neurons = {
-        "neuron": study.get("neuron"),
-        **{f"associations[{n}]": listed for n, listed in enumerate(_listed_associations(study))},
-    }
-    for where, neuron in neurons.items():
-        for key, limit in (("layer", shape.n_layers), ("index", shape.d_mlp)):
-            number = neuron.get(key) if isinstance(neuron, dict) else None
-            if isinstance(number, int) and not 0 <= number < limit:
-                found.append(f"{where}.{key}: {number} is out of range; this model has 0 to {limit - 1}.")
+def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
+    listed = {f"associations[{number}].neuron": one for number, one in enumerate(_listed_associations(study))}
+    for where, block in {"neuron": study, **listed}.items():
+        try:
+            neuron = parse_neuron(block["neuron"])
+        except (KeyError, TypeError, UserError):  # auto, or told of by the schema
+            continue
+        for key, value, limit in zip(("layer", "index"), neuron, (shape.n_layers, shape.d_mlp), strict=True):
+            if value >= limit:
+                yield f"{where}: {key} {value} is out of range; this model has 0 to {limit - 1}."
+
+
+def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
     layers = study.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         if isinstance(layer, int) and not 0 <= layer < shape.n_layers:
-            found.append(f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}.")
-    n_ctx = study.get("corpus", {}).get("n_ctx")
+            yield f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
+    n_ctx = study["corpus"].get("n_ctx")
     if isinstance(n_ctx, int) and n_ctx > shape.n_ctx:
-        found.append(f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read.")
-    return found
+        yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."

@@ -1,144 +1,117 @@
-"""What a study costs where no GPU is used."""
+"""How much memory and time a job may need, so that a cluster finds a place for it.
 
-import time
-from collections.abc import Mapping
+Estimates with room to spare: a job that asks for too much waits a little longer, one that asked for too little is
+ended, and sent again with more. The peaks that they are held against stand in benchmarks/README.md.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from an_neuron.model.folder import Shape, Tokenizer, read_shape
-from an_neuron.prompts.pairs import first_difference
-from an_neuron.study.checks import swept_layers
+from an_neuron.corpus.rows import row_length
+from an_neuron.model.folder import Shape
+from an_neuron.study.operations import head_operations, neuron_operations, site_operations, token_operations
+from an_neuron.study.study import Prompts
 
-WORTH_SAYING = 1e8
-"""Parameters from which on a model takes more than minutes on a CPU."""
-
-
-def cost_on_cpu(study: Mapping[str, Any], folder: Path, device: str) -> str:
-    """Say what a study costs if it will run on this CPU; nothing for a small model or with a GPU.
-
-    Parameters
-    ----------
-    study
-        A study of the configuration.
-    folder
-        The model's folder.
-    device
-        The configured device.
-    """
-    shape = read_shape(folder)
-    if shape.n_parameters < WORTH_SAYING:
-        return ""
-    from an_neuron.model.devices import kind
-
-    # A named GPU may be one of a node, not of the machine that asks.
-    if device not in ("auto", "cpu") or kind(device) != "cpu":
-        return ""
-    tokenizer = Tokenizer(folder)
-    prompt_pairs = [
-        (tokenizer.prompt(prompt_pair["clean"]), tokenizer.prompt(prompt_pair["corrupted"]))
-        for prompt_pair in study["prompts"]
-    ]
-    suffixes = [len(clean) - first_difference(clean, corrupted) for clean, corrupted in prompt_pairs]
-    return cost_sentence(shape, suffixes, swept_layers(study, shape), matmul_rate())
+A_BOOK = 1_000_000
+"""Tokens of a corpus that is not there yet."""
+MODEL_COPIES = {"patching": 1.2, "corpus": 1.2, "processing": 3.5}
+"""How often the weights lie in memory at the peak of a kind of work; those of a GPU are read into memory first."""
+MODEL_MB = {"patching": 2000, "corpus": 3000, "processing": 2000}
+"""What it takes besides, libraries included."""
+RATE = {True: 3e10, False: 5e12}
+"""Operations a second that a CPU (True) or an accelerator makes at least."""
+BYTES_PER_TOKEN = 3
+"""Of a text; English has about four."""
+TEXT_BYTES = 600
+"""Of memory for a token that is made of a text, at the peak."""
+TABLE_BYTES = 100
+"""Of memory for a token whose activation and margin are sorted and drawn, at the peak."""
 
 
-def patching_operations(shape: Shape, suffix: int, layers: list[int]) -> int:
-    """Return the operations of a prompt pair's sweeps of three sites and of some layers' neurons.
+def weight_bytes(shape: Shape) -> int:
+    """Return the bytes of a model's weights in float32, with an embedding beside the unembedding."""
+    return 4 * (shape.n_parameters + shape.d_model * shape.d_vocab)
+
+
+def model_mb(kind: str, shape: Shape) -> int:
+    """Return the megabytes of a job that loads a model.
 
     Parameters
     ----------
+    kind
+        `patching`, `corpus` or `processing`, which folds and centres the weights.
     shape
         The model's sizes.
-    suffix
-        Positions from the first one at which the prompts differ.
-    layers
-        Layers whose neurons are swept.
     """
-    block = 2 * (4 * shape.d_model**2 + shape.mlp_parameters)  # of one token
-    sites = 3 * suffix * sum(range(shape.n_layers + 1))
-    neurons = shape.d_mlp * sum(shape.n_layers - 1 - layer for layer in layers)
-    return (sites + neurons) * suffix * block
+    return MODEL_MB[kind] + int(MODEL_COPIES[kind] * weight_bytes(shape) / 1e6)
 
 
-def row_operations(shape: Shape, suffix: int, length: int, first: int) -> int:
-    """Return the operations of one patched row that enters block `first` and goes to the end.
+def model_minutes(shape: Shape, operations: float, on_cpu: bool) -> int:
+    """Return the minutes of a job that loads a model, from a slow network at 100 MB/s, and makes some operations."""
+    return 15 + int((weight_bytes(shape) / 1e8 + 2 * operations / RATE[on_cpu]) / 60)
+
+
+def positions(prompts: Iterable[Prompts]) -> list[tuple[int, int]]:
+    """Return each prompt pair's positions from its first difference on, and all; by characters, so rather too many."""
+    return [_positions(pair.clean, pair.corrupted) for pair in prompts]
+
+
+def _positions(clean: str, corrupted: str) -> tuple[int, int]:
+    length = max(len(clean), len(corrupted))
+    different = (at for at, (one, other) in enumerate(zip(clean, corrupted, strict=False)) if one != other)
+    first = next(different, min(len(clean), len(corrupted)))
+    return (length - first) // 2 + 2, length // 2 + 2
+
+
+def sweep_operations(name: str, shape: Shape, prompts: Iterable[Prompts], layer: int = 0) -> int:
+    """Return the operations of a sweep of all prompt pairs.
 
     Parameters
     ----------
+    name
+        Of the rule: `patch_sites` (one site), `patch_heads` (one of theirs) or `patch_neurons` (one layer).
     shape
         The model's sizes.
-    suffix, length
-        Positions from the first one at which the prompts differ, and all of them.
-    first
-        The block, counted from 0; none is left to run where it is the number of layers.
+    prompts
+        Prompt pairs of a study.
+    layer
+        Whose neurons are patched.
     """
-    if first == shape.n_layers:
-        return 0
-    keys = 2 * suffix * 2 * shape.d_model**2  # keys and values are needed of the whole suffix in every block
-    each = 2 * (2 * shape.d_model**2 + shape.mlp_parameters) + 4 * length * shape.d_model
-    whole = shape.n_layers - first - 1
-    return whole * (keys + suffix * each) + keys + each  # of the last block only the last position
+    sweep = {
+        "patch_sites": site_operations,
+        "patch_heads": head_operations,
+        "patch_neurons": lambda shape, suffix, length: neuron_operations(shape, suffix, length, layer),
+    }[name]
+    return sum(sweep(shape, suffix, length) for suffix, length in positions(prompts))
 
 
-def neuron_operations(shape: Shape, suffix: int, length: int, layer: int) -> int:
-    """Return the operations of a prompt pair's sweep of a layer's neurons; see `row_operations`."""
-    return shape.d_mlp * row_operations(shape, suffix, length, layer + 1)
+def congruence_operations(shape: Shape) -> int:
+    """Return the operations of every neuron's congruence with every token, computed once."""
+    return 2 * shape.n_layers * shape.d_mlp * shape.d_model * shape.d_vocab
 
 
-def site_operations(shape: Shape, suffix: int, length: int) -> int:
-    """Return the operations of a prompt pair's sweep of one site, resid_pre, by layer and position; see `row_operations`."""
-    return suffix * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
+def corpus_operations(shape: Shape, n_ctx: int | None, n_tokens: int, shards: int) -> int:
+    """Return the operations of one shard of a corpus pass, in rows of n_ctx tokens or as long as suits the model."""
+    return -(-n_tokens // shards) * token_operations(shape, row_length(n_ctx, shape))
 
 
-def token_operations(shape: Shape, n_ctx: int) -> int:
-    """Return the operations of a token of a corpus in rows of n_ctx, attention seen backwards only."""
-    block = 2 * (4 * shape.d_model**2 + shape.mlp_parameters) + 2 * n_ctx * shape.d_model
-    return shape.n_layers * block + 2 * shape.d_model * shape.d_vocab
+def corpus_tokens(rows: Path, *texts: Path) -> int:
+    """Return about how many tokens a corpus has: by the file of its tokens, else the first text that is there."""
+    if rows.exists():
+        return rows.stat().st_size // 4
+    return next((text.stat().st_size // BYTES_PER_TOKEN for text in texts if text.exists()), A_BOOK)
 
 
-def hours(operations: float, rate: float, share: float) -> float:
-    """Return the hours of some operations on a device that makes `rate` a second, of which a share is reached."""
-    return operations / (rate * share) / 3600
+def text_mb(n_tokens: int) -> int:
+    """Return the megabytes of a job that reads a whole text, or cuts it into tokens."""
+    return 1000 + n_tokens * TEXT_BYTES // 10**6
 
 
-def kept_bytes(n_tokens: int, dtype: str = "float32") -> int:
-    """Return the bytes that a corpus pass with `keep: all` keeps of a prompt pair: an activation and a margin a token.
-
-    The top prediction, 4 bytes a token before compression, is shared by all prompt pairs.
-    """
-    return n_tokens * 2 * {"float32": 4, "float16": 2}[dtype]
+def text_minutes(n_tokens: int) -> int:
+    """Return the minutes of a job that reads a whole text, or cuts it into tokens."""
+    return 10 + n_tokens // 10**6
 
 
-def cost_sentence(shape: Shape, suffixes: list[int], layers: list[int], rate: float) -> str:
-    """Return what patching and 100,000 tokens of a corpus take on a CPU, by the operations of their matrix products.
-
-    Parameters
-    ----------
-    shape
-        The model's sizes.
-    suffixes
-        Positions of each prompt pair from the first one at which its prompts differ.
-    layers
-        Layers whose neurons are swept.
-    rate
-        Floating-point operations a second that the machine reaches in matrix products.
-    """
-    patching = sum(patching_operations(shape, suffix, layers) for suffix in suffixes)
-    corpus = 1e5 * 2 * shape.n_parameters
-    return (
-        f"No GPU is used: on this CPU ({rate / 1e9:.0f} GFLOP/s in matrix products) patching takes at least "
-        f"{patching / rate / 60:.0f} minutes, and every 100,000 tokens of the corpus at least "
-        f"{corpus / rate / 60:.0f} minutes. It runs all the same; `snakemake --cores 2 orchard` takes minutes."
-    )
-
-
-def matmul_rate(size: int = 1024, repeats: int = 5) -> float:
-    """Measure the CPU's rate of float32 matrix products, in floating-point operations a second."""
-    import torch
-
-    matrix = torch.ones(size, size)
-    torch.mm(matrix, matrix)
-    start = time.perf_counter()
-    for _ in range(repeats):
-        torch.mm(matrix, matrix)
-    return repeats * 2 * size**3 / (time.perf_counter() - start)
+def table_mb(beside: int, n_tokens: int) -> int:
+    """Return the megabytes of a job that looks at some tokens' activations and margins at once."""
+    return beside + n_tokens * TABLE_BYTES // 10**6

@@ -11,8 +11,22 @@ from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
+from an_neuron.files.schema import Field, Schema
 
 COLUMNS = ["quantity", "published", "tolerance", "source"]
+COMPARED = Schema(
+    "published.csv",
+    "measured beside published values",
+    {
+        "quantity": Field("row", "text", "", "what is compared"),
+        "published": Field("row", "text", "", "the published value"),
+        "measured": Field("row", "text", "", "the study's value, numbers to five digits; empty where not measured"),
+        "tolerance": Field("row", "text", "", "largest difference that passes; exact for values that must be the same"),
+        "verdict": Field("row", "text", "", "reproduced, differs or not measured"),
+        "source": Field("row", "text", "", "where the value was published"),
+    },
+)
+PAGE = Schema("published.html", "the same as a page, verdicts in colour")
 ROUNDING = 1e-6
 """Part of a tolerance that is left to the rounding of float32, so that a difference of exactly the tolerance passes."""
 Value = str | float | int
@@ -62,7 +76,7 @@ def compare(published: pd.DataFrame, measured: Mapping[str, Value]) -> pd.DataFr
         verdict = "not measured" if value is None else _verdict(expected, value, tolerance)
         shown = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
         rows.append([quantity, expected, shown, tolerance or "exact", verdict, source])
-    return pd.DataFrame(rows, columns=["quantity", "published", "measured", "tolerance", "verdict", "source"])
+    return pd.DataFrame(rows, columns=list(COMPARED.fields))
 
 
 def _verdict(published: str, measured: Value, tolerance: float) -> str:

@@ -1,3 +1,4 @@
+import ast
 import json
 import os
 import subprocess
@@ -145,3 +146,40 @@ for script in sys.argv[1:]:
     assert "torch" not in sys.modules, script
 """
     subprocess.run([sys.executable, "-c", code, *light], check=True)
+
+
+def test_what_a_job_does_around_its_work_is_behind_no_rule():
+    """A reworded log line reruns nothing."""
+    for script in SCRIPTS:
+        assert not [path for path in modules_behind(script) if "jobs" in path.parts]
+
+
+def imports_of(file):
+    """Yield the dotted name of each thing of this package that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "an_neuron")
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, file
+            if node.module.split(".")[0] == "an_neuron":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_folders_hold_a_docstring_alone_and_the_package_imports_nothing_of_itself():
+    for file in PACKAGE.glob("*/**/__init__.py"):
+        body = ast.parse(file.read_text()).body
+        assert [type(statement) for statement in body] == [ast.Expr], file
+    assert list(imports_of(PACKAGE / "__init__.py")) == []
+
+
+def test_nothing_is_imported_through_the_public_page():
+    for file in [*SCRIPTS, *PACKAGE.rglob("*.py")]:
+        through = {
+            name for name in imports_of(file) if name.split(".")[1:2] in ([], *([name] for name in an_neuron.PUBLIC))
+        }
+        assert not through, file
+
+
+def test_every_public_name_can_be_loaded():
+    assert all(getattr(an_neuron, name) is not None for name in an_neuron.PUBLIC)
+    assert dir(an_neuron) == sorted(an_neuron.PUBLIC)

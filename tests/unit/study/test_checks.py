@@ -7,10 +7,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from snakemake.utils import validate
 
+from an_neuron.corpus.rows import row_length
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape
 from an_neuron.model.loading import PROCESSING
-from an_neuron.study.checks import check_config, check_with_model, row_length, swept_layers
+from an_neuron.study.checks import check_config, check_with_model
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -93,24 +94,30 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("top_k", 0, "studies.orchard.top_k: 0 cannot be; expected: how many"),
         ("readout", "logits", "studies.orchard.readout: 'logits' cannot be; expected: unembedding"),
         ("neuron", "best", "studies.orchard.neuron: 'best' cannot be; expected: auto"),
-        ("neuron", {"layer": 1}, "studies.orchard.neuron.index: missing; expected: the neuron's number"),
-        ("neuron", {"layer": 3, "index": 0}, "studies.orchard.neuron.layer: 3 is out of range; this model has 0 to 2"),
-        ("neuron", {"layer": 2, "index": 999}, "studies.orchard.neuron.index: 999 is out of range"),
+        ("neuron", 31.89, "studies.orchard.neuron: 31.89 is a number, which loses zeros at its end; put it in quotes"),
+        ("neuron", {"layer": 1}, "studies.orchard.neuron: {'layer': 1} cannot be; expected: auto"),
+        ("neuron", "3.0", "studies.orchard.neuron: layer 3 is out of range; this model has 0 to 2"),
+        ("neuron", "2.999", "studies.orchard.neuron: index 999 is out of range"),
         (
             "associations",
-            [{"token": " a", "layer": 0, "index": 128}],
-            "orchard.associations[0].index: 128 is out of range; this model",
+            [{"token": " a", "neuron": "0.128"}],
+            "orchard.associations[0].neuron: index 128 is out of range; this model",
         ),
         (
             "associations",
-            [{"token": " a b", "layer": 0, "index": 0}],
+            [{"token": " a b", "neuron": "0.0"}],
             "orchard.associations[0].token: ' a b' is not a single token",
         ),
+        ("associations", [{"token": " a"}], "studies.orchard.associations[0].neuron: missing; expected: a neuron"),
+        ("associations", [{"token": " a", "neuron": 2.5}], "orchard.associations[0].neuron: 2.5 is a number"),
+        # keys with a new name
+        ("neuron", {"layer": 2, "index": 5}, 'orchard.neuron: layer and index are one name now; write neuron: "2.5".'),
         (
             "associations",
-            [{"token": " a", "layer": 0}],
-            "studies.orchard.associations.0.index: missing; expected: the neuron's number",
+            [{"token": " a", "layer": 0, "index": 10}],
+            'orchard.associations[0]: layer and index are one key now; write neuron: "0.10".',
         ),
+        ("pairs", [], "studies.orchard.pairs: this key is called associations now."),
         ("top", -1, "studies.orchard.top: -1 cannot be; expected: how many mutually exclusive associations"),
         ("layers", [0, 5], "studies.orchard.layers: 5 is out of range; this model has layers 0 to 2"),
         ("answer", "an apple", "studies.orchard.answer: 'an apple' is not a single token of this model but "),
@@ -155,7 +162,7 @@ def test_identical_prompts_are_refused(config, orchard):
 
 
 def test_all_mistakes_are_said_at_once(config, orchard):
-    orchard.update(top_k=0, neuron={"layer": 9, "index": 0}, answer="xyzzy", corpus={"file": "no.html"})
+    orchard.update(top_k=0, neuron="9.0", answer="xyzzy", corpus={"file": "no.html"})
     config["device"] = "gpu"
     config["studies"]["an_neuron"]["corpus"] = {}
     said = mistakes(config)
@@ -166,7 +173,7 @@ def test_all_mistakes_are_said_at_once(config, orchard):
         "studies.orchard.top_k",
         "studies.an_neuron.corpus",
         "studies.orchard.corpus.file",
-        "studies.orchard.neuron.layer",
+        "studies.orchard.neuron",
         "studies.orchard.answer",
     ]
 
@@ -181,20 +188,22 @@ def test_pickled_weights_are_refused(config, orchard, tmp_path):
 
 def test_study_is_checked_against_a_fetched_model(orchard):
     check_with_model(orchard, MODEL)
-    orchard["neuron"] = {"layer": 3, "index": 128}
-    with pytest.raises(UserError, match=r"(?s)layer: 3 is out of range.*index: 128 is out of range"):
+    orchard["neuron"] = "3.128"
+    with pytest.raises(UserError, match=r"(?s)layer 3 is out of range.*index 128 is out of range"):
         check_with_model(orchard, MODEL)
+
+
+def test_old_words_do_not_hide_other_mistakes(config, orchard):
+    orchard.pop("associations", None)
+    orchard.update(neuron={"layer": 3, "index": 0}, pairs=[{"token": " a b", "layer": 0, "index": 1}], top_k=0)
+    said = mistakes(config)
+    assert [line.split(": ")[0].removeprefix("  - studies.orchard.") for line in said.splitlines()[1:]] == [
+        "pairs", "neuron", "associations[0]", "top_k", "neuron", "associations[0].token",
+    ]  # fmt: skip
 
 
 def test_rows_are_as_long_as_the_model_reads_but_at_most_2048():
     shape = Shape(n_layers=2, d_model=4, d_mlp=8, n_ctx=131072, d_vocab=9)
-    assert row_length({}, shape) == 2048
-    assert row_length({"n_ctx": 512}, shape) == 512
-    assert row_length({"n_ctx": 0}, Shape(2, 4, 8, 1024, 9)) == 1024
-
-
-def test_swept_layers_are_the_listed_ones_or_all():
-    shape = Shape(n_layers=3, d_model=4, d_mlp=8, n_ctx=16, d_vocab=9)
-    assert swept_layers({"neuron": "auto"}, shape) == [0, 1, 2]
-    assert swept_layers({"neuron": {"layer": 1, "index": 0}}, shape) == [0, 1, 2]
-    assert swept_layers({"neuron": "auto", "layers": [2]}, shape) == [2]
+    assert row_length(None, shape) == 2048
+    assert row_length(512, shape) == 512
+    assert row_length(0, Shape(2, 4, 8, 1024, 9)) == 1024

@@ -1,65 +1,79 @@
-import json
-import shutil
-
 import pytest
 
-from an_neuron.model import devices
 from an_neuron.model.folder import Shape
-from an_neuron.study import cost
+from an_neuron.study import cost, operations
+from an_neuron.study.study import Prompts
 
-STUDY = {"prompts": [{"clean": "abcd", "corrupted": "abce"}], "neuron": {"layer": 0, "index": 1}}
-# 2 blocks of 4·1000² + 2·1000·24,000 and an unembedding of 1000·50: 104,050,000 parameters.
-LARGE = {"n_layer": 2, "n_embd": 1000, "n_inner": 24_000, "vocab_size": 50, "n_positions": 32}
-
-
-@pytest.fixture
-def large(tiny_gpt2, tmp_path, monkeypatch):
-    """The folder of a model of a tenth of a billion parameters, on a machine that makes 100 GFLOP/s."""
-    monkeypatch.setattr(cost, "matmul_rate", lambda: 1e11)
-    folder = shutil.copytree(tiny_gpt2.folder, tmp_path / "model")
-    (folder / "config.json").write_text(json.dumps(LARGE))
-    return folder
-
-
-def test_patching_costs_what_its_rows_need_from_their_layer_on():
-    shape = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
-    block = 2 * (4 * 10**2 + 2 * 10 * 40)  # 2,400
-    # Sites: 3 · 4 rows that enter at layer 0, 1, 2 go through 3, 2, 1 blocks. Neurons: 40 rows that leave layer 0 go
-    # through 2 blocks, those that leave layer 2 through none. Each row has 4 positions.
-    assert cost.patching_operations(shape, 4, [0, 2]) == (12 * 6 + 40 * 2) * 4 * block
+SMALL = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
+GPT2_LARGE = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
+LLAMA_7B = Shape(n_layers=32, d_model=4096, d_mlp=11008, n_ctx=4096, d_vocab=32000, gated=True)
+PROMPT_PAIR = Prompts("under the apple tree", "under the lemon tree")
+# Peaks in MB at GPT-2 Large's size, from benchmarks/README.md.
+MEASURED = {
+    "processing": 10_461,
+    "corpus": 4_904,
+    "patching": 3_682,
+}
 
 
-def test_the_sentence_tells_minutes_and_the_rate():
-    shape = Shape(n_layers=3, d_model=10, d_mlp=40, n_ctx=64, d_vocab=80)
-    operations = 2 * cost.patching_operations(shape, 4, [0, 2])
-    assert shape.n_parameters == 3 * (400 + 800) + 800
-    sentence = cost.cost_sentence(shape, [4, 4], [0, 2], rate=operations / (30 * 60))
-    assert "patching takes at least 30 minutes" in sentence
-    minutes = 1e5 * 2 * 4400 / (operations / (30 * 60)) / 60
-    assert f"at least {minutes:.0f} minutes. It" in sentence
-    assert "(155 GFLOP/s in matrix products)" in cost.cost_sentence(shape, [4], [0], 155e9)
+@pytest.mark.parametrize("kind", MEASURED)
+def test_memory_covers_what_was_measured_and_no_more_than_twice_that(kind):
+    assert 1.2 * MEASURED[kind] < cost.model_mb(kind, GPT2_LARGE) < 2 * MEASURED[kind]
 
 
-def test_a_study_of_a_large_model_is_told_its_cost(large):
-    # One block of 2 · (4 · 1000² + 2 · 1000 · 24,000) a token; neurons of layer 0 go through one block, sites through
-    # 2 + 1; the prompts differ at the last position. 100 prompt pairs of (3 · 3 + 24,000) rows at 100 GFLOP/s: 2,497 s.
-    study = {**STUDY, "prompts": STUDY["prompts"] * 100}
-    said = cost.cost_on_cpu(study, large, "cpu")
-    assert "at least 42 minutes, and every 100,000 tokens of the corpus at least 3 minutes" in said
-    assert "at least 0 minutes" in cost.cost_on_cpu({**study, "layers": [1]}, large, "cpu")
+def test_memory_is_that_of_the_weights_and_something_beside():
+    # 3 blocks of 4·10² + 2·10·40, and 10·80 each for embedding and unembedding, in four bytes: 20,800.
+    assert cost.weight_bytes(SMALL) == 4 * (3 * 1200 + 2 * 800)
+    assert cost.model_mb("patching", SMALL) == 2000
+    # A block: 4·4096² + 3·4096·11008 = 202.4 million; with two embeddings 6.74 billion parameters, 27 GB.
+    assert cost.weight_bytes(LLAMA_7B) == 4 * (32 * 202_375_168 + 2 * 131_072_000)
+    assert cost.model_mb("patching", LLAMA_7B) == 2000 + 32_343
+    assert cost.model_mb("processing", LLAMA_7B) == 2000 + 94_334
 
 
-def test_nothing_is_said_of_a_small_model(tiny_gpt2, monkeypatch):
-    monkeypatch.setattr(cost, "matmul_rate", None)
-    assert cost.cost_on_cpu(STUDY, tiny_gpt2.folder, "cpu") == ""
+def test_minutes_are_a_start_the_weights_way_and_twice_the_operations():
+    assert cost.model_minutes(SMALL, 0, on_cpu=False) == 15
+    assert cost.model_minutes(LLAMA_7B, 0, on_cpu=False) == 15 + 4  # 270 s
+    assert cost.model_minutes(SMALL, 5e12 * 60, on_cpu=False) == 15 + 2
+    assert cost.model_minutes(SMALL, 3e10 * 60, on_cpu=True) == 15 + 2
 
 
-def test_nothing_is_said_where_a_gpu_is_used(large, monkeypatch):
-    monkeypatch.setattr(devices, "kind", lambda name: "cuda")
-    assert cost.cost_on_cpu(STUDY, large, "auto") == ""
+def test_positions_of_a_prompt_are_counted_by_characters_from_the_first_difference_on():
+    assert cost.positions([PROMPT_PAIR]) == [(10 // 2 + 2, 20 // 2 + 2)]
+    assert cost.positions([Prompts("ab", "abcdef")]) == [(4 // 2 + 2, 6 // 2 + 2)]
 
 
-def test_the_rate_is_operations_over_seconds(monkeypatch):
-    clock = iter([10.0, 12.0])
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
-    assert cost.matmul_rate(size=8, repeats=5) == 5 * 2 * 8**3 / 2
+def test_a_sweep_costs_more_in_early_layers_and_with_more_prompt_pairs():
+    first, second, last = (cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], layer) for layer in range(3))
+    assert first == operations.neuron_operations(SMALL, 7, 12, 0) > second > last == 0
+    assert cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR, PROMPT_PAIR], 0) == 2 * first
+    assert cost.sweep_operations("patch_sites", SMALL, [PROMPT_PAIR]) == operations.site_operations(SMALL, 7, 12)
+    rows = sum(operations.row_operations(SMALL, 7, 12, layer) for layer in range(3))
+    assert cost.sweep_operations("patch_heads", SMALL, [PROMPT_PAIR]) == rows  # a width of 10 has one head
+
+
+def test_congruence_is_one_product_of_all_neurons_and_all_tokens():
+    assert cost.congruence_operations(SMALL) == 2 * 120 * 10 * 80
+
+
+def test_a_shard_costs_its_share_of_the_tokens():
+    whole = cost.corpus_operations(SMALL, 32, 1000, 1)
+    assert whole == 1000 * operations.token_operations(SMALL, 32)
+    assert cost.corpus_operations(SMALL, None, 1000, 3) == 334 * operations.token_operations(SMALL, 64)
+
+
+def test_tokens_are_counted_by_the_best_file_that_is_there(tmp_path):
+    rows, text, book = (tmp_path / name for name in ("tokens.h5", "text.txt", "book.html"))
+    assert cost.corpus_tokens(rows, text, book) == cost.A_BOOK
+    book.write_bytes(b"x" * 300)
+    assert cost.corpus_tokens(rows, text, book) == 100
+    text.write_bytes(b"x" * 150)
+    assert cost.corpus_tokens(rows, text, book) == 50
+    rows.write_bytes(b"x" * 160)
+    assert cost.corpus_tokens(rows, text, book) == 40
+
+
+def test_texts_and_tables_grow_with_the_corpus():
+    assert (cost.text_mb(0), cost.text_mb(2_000_000)) == (1000, 2200)
+    assert (cost.text_minutes(0), cost.text_minutes(30_000_000)) == (10, 40)
+    assert (cost.table_mb(1500, 0), cost.table_mb(2500, 10_000_000)) == (1500, 3500)

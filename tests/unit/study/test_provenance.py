@@ -12,7 +12,9 @@ from bs4 import BeautifulSoup
 
 from an_neuron.errors import UserError
 from an_neuron.study import provenance
-from an_neuron.study.provenance import checksum, commit_of, source_files, times, write_html, write_json
+from an_neuron.study.provenance import checksum, commit_of, source_files, write_record
+from an_neuron.study.provenance_page import write_html
+from an_neuron.study.times import times
 from an_neuron.version import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -204,21 +206,21 @@ def test_without_git_a_remark_says_so(repository, tmp_path, monkeypatch):
 
 
 def test_versions_are_those_of_the_projects_dependencies(monkeypatch):
-    found = provenance.versions()
-    assert found.pop("python").startswith("3.")
-    assert found == {name: metadata.version(name) for name in provenance.DEPENDENCIES}
-    monkeypatch.setattr(provenance, "DISTRIBUTION", "no-such-package")
-    assert provenance.versions() == found | {"python": provenance.versions()["python"]}
-
-
-def test_the_list_of_dependencies_is_the_projects():
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert [line.split(">=")[0] for line in required] == list(provenance.DEPENDENCIES)
-
-
-def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    found = provenance.versions()
+    assert found["python"].startswith("3.")
+    assert found == {"python": found["python"]} | {
+        name: metadata.version(name) for name in (line.split(">=")[0] for line in required)
+    }
     monkeypatch.setattr(provenance, "DISTRIBUTION", "no-such-package")
-    monkeypatch.setattr(provenance, "DEPENDENCIES", ("numpy", "no-such-package"))
+    assert provenance.versions() == found
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch, tmp_path):
+    monkeypatch.setattr(provenance, "DISTRIBUTION", "no-such-package")
+    monkeypatch.setattr(provenance, "PROJECT", tmp_path / "pyproject.toml")
+    assert provenance.dependencies() == []
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["numpy>=2", "no-such-package"]\n')
     assert provenance.versions()["no-such-package"] is None
 
 
@@ -240,7 +242,7 @@ def test_a_record_holds_everything(record, tmp_path):
 
 def test_the_same_build_gives_the_same_bytes(record, tmp_path):
     for name in ("one", "two"):
-        write_json(record(), tmp_path / f"{name}.json")
+        write_record(tmp_path / f"{name}.json", record())
         write_html(record(), tmp_path / f"{name}.html")
     for suffix in ("json", "html"):
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
