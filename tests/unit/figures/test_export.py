@@ -1,11 +1,15 @@
 import asyncio
 import os
+import pkgutil
 import re
 import struct
+import subprocess
+import sys
 
 import plotly.graph_objects as go
 import pytest
 
+from an_neuron import figures
 from an_neuron.errors import UserError
 from an_neuron.figures import export
 
@@ -123,3 +127,9 @@ def test_only_ids_are_numbered():
         b'<g id="clip000000xy"/><g clip-path="url(#clip000000xy)"/><g class="trace scatter trace000001"/>'
         b'<path d="M0.1a2b3c,0.123456"/><text>clip1a2b3c</text>'
     )
+
+
+def test_drawing_needs_no_torch():
+    modules = [f"an_neuron.figures.{module.name}" for module in pkgutil.iter_modules(figures.__path__)]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
