@@ -26,8 +26,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import PROCESSING, load_model, process_weights
+from an_neuron.model.tokenizer import Tokenizer
 
 BOS = "<|endoftext|>"
 MERGES = [("Ġ", "a"), ("Ġa", "n"), ("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e")]

@@ -7,7 +7,7 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model
 from an_neuron.patching.sweeps import LogitDifference, patch_sites
-from an_neuron.prompts.pairs import read_prompts, token_attributes
+from an_neuron.prompts.tokens import read_prompts, token_attributes
 from an_neuron.tables import write_sweep
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 
 
 def token_rows(tokenizer: Tokenizer, text: str, n_ctx: int, d_vocab: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.old_hdf5 import Dataset
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.attribution import rank_correlation
 from an_neuron.patching.sweeps import Sweep
 

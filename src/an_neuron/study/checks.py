@@ -9,8 +9,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape
-from an_neuron.prompts.pairs import single_token, tokenize_prompts
+from an_neuron.model.folder import Shape, folder_mistakes, read_shape
+from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.model.tokens import single_token
+from an_neuron.prompts.tokenizing import tokenize_prompts
 
 LONGEST_ROW = 2048
 Config = Mapping[str, Any]

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from an_neuron.model.folder import Shape, Tokenizer, read_shape
+from an_neuron.model.folder import Shape, read_shape
+from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.prompts.pairs import first_difference
 from an_neuron.study.checks import swept_layers
 
