@@ -26,10 +26,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import PROCESSING, load_model, process_weights
+from an_neuron.model.tokenizer import Tokenizer
 
 BOS = "<|endoftext|>"
 MERGES = [("Ġ", "a"), ("Ġa", "n"), ("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e")]
@@ -158,18 +156,6 @@ def save_random(name: str, folder: Path) -> None:
         weight.data.add_(0.4 * torch.randn_like(weight))
     model.save_pretrained(folder)
     save_tokenizer(folder)
-
-
-@pytest.fixture
-def stored(tmp_path):
-    """Write a table and read it back, as the workflow does."""
-
-    def store(datasets, **attributes):
-        path = tmp_path / "table.h5"
-        hdf5.write(path, {name: Dataset(values, tuple(dims)) for name, (values, *dims) in datasets.items()}, attributes)
-        return hdf5.read(path)
-
-    return store
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ PUBLIC = {
     "LogitDifference": "patching.engine",
     "PromptPair": "prompts.pairs",
     "Sweep": "patching.sweep",
-    "Tokenizer": "model.folder",
+    "Tokenizer": "model.tokenizer",
     "UserError": "errors",
     "__version__": "version",
     "attribute_neurons": "patching.attribution",

@@ -11,7 +11,7 @@ def settled(built, tmp_path_factory):
     """
     project = built.copied(tmp_path_factory.mktemp("settled") / "project")
     project.config |= {"formats": ["html"], "shards": 3}
-    project.config["studies"]["orchard"] |= {"neuron": {"layer": 2, "index": 104}, "top": 0}
+    project.config["studies"]["orchard"] |= {"neuron": "2.104", "top": 0}
     project.build("orchard")
     assert project.jobs("orchard") == {}
     return project

@@ -107,7 +107,7 @@ def swapped(project):
 
 
 CHANGES = {
-    "a figure's title": (replace("src/an_neuron/figures/notebook.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
+    "a figure's title": (replace("src/an_neuron/figures/patching.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
     "a colour of all figures": (
         replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
         FIGURES | PATCHING_FIGURES | PAIR_FIGURES,

@@ -8,7 +8,7 @@ from an_neuron.model.loading import load_model
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.comparison import write_attribution
 from an_neuron.patching.neuron_sweeps import gather
-from an_neuron.prompts.pairs import read_prompts
+from an_neuron.prompts.tokens import read_prompts
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

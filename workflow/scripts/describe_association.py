@@ -5,7 +5,7 @@ from pathlib import Path
 from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.files.atomic import replacing
 from an_neuron.jobs.job import job
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

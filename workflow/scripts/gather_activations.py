@@ -4,7 +4,8 @@ from pathlib import Path
 
 from an_neuron.corpus.recordings import gather
 from an_neuron.jobs.job import job
-from an_neuron.model.folder import Tokenizer, read_shape
+from an_neuron.model.folder import read_shape
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

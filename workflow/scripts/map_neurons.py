@@ -5,8 +5,8 @@ from pathlib import Path
 from an_neuron.files import hdf5
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
+from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.neuron_map import top_neurons, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from an_neuron.congruence.ranking import neuron_congruence
+from an_neuron.congruence.neuron import neuron_congruence, write_neuron_congruence
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.tables import write_neuron_congruence
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

@@ -8,7 +8,7 @@ from an_neuron.model.loading import load_model
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.sweep_files import NEURONS, write_sweep
 from an_neuron.patching.sweeps import patch_neurons
-from an_neuron.prompts.pairs import read_prompts, token_attributes
+from an_neuron.prompts.tokens import read_prompts, token_attributes
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

@@ -1,7 +1,7 @@
 """Plot the recovery of a site by layer and position."""
 
 from an_neuron.figures.export import save_figure
-from an_neuron.figures.notebook import patched_site_fig
+from an_neuron.figures.patching import patched_site_fig
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from an_neuron.figures.corpus import top_prediction_fig
 from an_neuron.figures.export import save_figure
+from an_neuron.figures.top_predictions import top_prediction_fig
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 

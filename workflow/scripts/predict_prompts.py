@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from an_neuron.files import hdf5
+from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.prompts.pairs import read_prompts, token_attributes
-from an_neuron.prompts.predictions import predict
-from an_neuron.tables import predictions_frame, prompt_names, write_predictions
+from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.prompts.predictions import predict, predictions_frame, prompt_names, write_predictions
+from an_neuron.prompts.tokens import read_prompts, token_attributes
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
@@ -23,4 +23,4 @@ if __name__ == "__main__":
         names = prompt_names(len(prompts.prompt_pairs), len(prompts.further))
         attributes = {**snakemake.params.attributes, **token_attributes(table)}
         write_predictions(snakemake.output.h5, predictions, ids, names, Tokenizer(folder), attributes)
-        predictions_frame(hdf5.read(snakemake.output.h5)).to_csv(snakemake.output.csv, index=False)
+        write_csv(snakemake.output.csv, predictions_frame(hdf5.read(snakemake.output.h5)))

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from an_neuron.congruence.ranking import rank_congruence
+from an_neuron.congruence.ranking import rank_congruence, write_top_neurons, write_top_tokens
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
-from an_neuron.model.folder import Tokenizer
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.tables import write_top_neurons, write_top_tokens
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

@@ -5,9 +5,8 @@ from pathlib import Path
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
 from an_neuron.model.loading import load_model, process_weights
-from an_neuron.prompts.lens import logit_lens
-from an_neuron.prompts.pairs import read_prompts, token_attributes
-from an_neuron.tables import write_lens
+from an_neuron.prompts.lens import logit_lens, write_lens
+from an_neuron.prompts.tokens import read_prompts, token_attributes
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):

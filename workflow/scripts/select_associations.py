@@ -6,7 +6,7 @@ from pathlib import Path
 from an_neuron.corpus.associations import mutually_exclusive, named_associations, unique, write_associations
 from an_neuron.files import hdf5
 from an_neuron.jobs.job import job
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

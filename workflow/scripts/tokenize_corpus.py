@@ -6,7 +6,8 @@ from an_neuron.corpus.rows import row_length, token_rows
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.jobs.job import job
-from an_neuron.model.folder import Tokenizer, read_shape
+from an_neuron.model.folder import read_shape
+from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

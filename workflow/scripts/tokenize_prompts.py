@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from an_neuron.jobs.job import job
-from an_neuron.model.folder import Tokenizer
-from an_neuron.prompts.pairs import tokenize_prompts, write_prompts
+from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.prompts.tokenizing import tokenize_prompts
+from an_neuron.prompts.tokens import write_prompts
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -1,20 +1,36 @@
-"""Alignment: which tokens a neuron writes, and which neurons write a token (notebook, cells 21 to 23)."""
+"""Ranked congruence: every token's best neurons and every neuron's best tokens (notebook, cell 23)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Field, Schema
 
-@dataclass(frozen=True)
-class NeuronCongruence:
-    """Dot products of one neuron's weights with every token's directions, each [d_vocab]."""
-
-    W_out_dot_W_U: Tensor
-    W_out_dot_W_E: Tensor
-    W_in_dot_W_E: Tensor
+TOP_NEURONS = Schema(
+    "congruence/top_neurons.h5",
+    "each token's best neurons",
+    {
+        "value": Field("d_vocab k", "float32", "", "W_E of the token dot W_out of the neuron, best first"),
+        "layer": Field("d_vocab k", "int32", "", "the neuron's layer"),
+        "index": Field("d_vocab k", "int32", "", "the neuron's number in its layer"),
+        "token": Field("d_vocab", "text", "", "text of each token id"),
+    },
+)
+TOP_TOKENS = Schema(
+    "congruence/top_tokens.h5",
+    "each neuron's best tokens",
+    {
+        "value": Field("layer d_mlp k", "float32", "", "W_E of the token dot W_out of the neuron, best first"),
+        "token": Field("layer d_mlp k", "int32", "token id", "the token"),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -32,26 +48,6 @@ class TopTokens:
 
     value: Tensor
     token: Tensor
-
-
-@torch.inference_mode()
-def neuron_congruence(model: TransformerBridge, layer: int, index: int) -> NeuronCongruence:
-    """Return the alignment of a neuron with every token.
-
-    Parameters
-    ----------
-    model
-        A bridge with processed weights, in whose coordinates W_out and W_U, W_E are comparable.
-    layer, index
-        The neuron.
-    """
-    mlp = model.blocks[layer].mlp
-    w_out, w_in = mlp.W_out[index], mlp.W_in[:, index]  # each [d_model]
-    return NeuronCongruence(
-        W_out_dot_W_U=(w_out @ model.W_U).float().cpu(),
-        W_out_dot_W_E=(model.W_E @ w_out).float().cpu(),
-        W_in_dot_W_E=(model.W_E @ w_in).float().cpu(),
-    )
 
 
 @torch.inference_mode()
@@ -117,3 +113,15 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     for best in reversed(found):
         values.scatter_(1, best.indices, best.values)
     return torch.cat([best.values for best in found], dim=1), torch.cat([best.indices for best in found], dim=1)
+
+
+def write_top_neurons(
+    path: Path, neurons: TopNeurons, vocabulary: Sequence[str], attributes: Mapping[str, Any]
+) -> None:
+    """Write congruence/top_neurons.h5, beside the text of each token."""
+    hdf5.write(path, TOP_NEURONS, {**vars(neurons), "token": vocabulary}, attributes)
+
+
+def write_top_tokens(path: Path, tokens: TopTokens, attributes: Mapping[str, Any]) -> None:
+    """Write congruence/top_tokens.h5."""
+    hdf5.write(path, TOP_TOKENS, vars(tokens), attributes)

@@ -13,8 +13,8 @@ import numpy as np
 from an_neuron.errors import UserError
 from an_neuron.files.atomic import replacing
 from an_neuron.files.hdf5 import Table
-from an_neuron.model.folder import Tokenizer
-from an_neuron.prompts.pairs import single_token
+from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.model.tokens import single_token
 
 LONGEST_SLUG = 40  # characters, of up to 4 bytes each; a file's name may have 255 bytes
 SOURCES = ("studied", "listed", "exclusive")

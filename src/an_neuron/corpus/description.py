@@ -14,7 +14,7 @@ from an_neuron.corpus.thresholds import Curve, curve_of_counts, curve_of_values
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.old_hdf5 import Dataset
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 
 MOST_BARS = 32
 BEFORE, AFTER = 24, 8

@@ -3,8 +3,8 @@
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Shape, Tokenizer
-
+from an_neuron.model.folder import Shape
+from an_neuron.model.tokenizer import Tokenizer
 
 LONGEST_ROW = 2048
 

@@ -35,9 +35,10 @@ SUFFIXES = (*STATIC_SUFFIXES, ".html")
 RANDOM_ID = re.compile(
     rb"""((?:id="|url\('?#)(?:defs-|topdefs-|clip|legend|g)|class="trace [a-z]+ trace)([0-9a-f]{6})(?![0-9a-f])"""
 )
+NO_STATIC = "formats: [html]"
 NO_BROWSER = (
     "PNG and SVG figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
-    "install chromium), or run plotly_get_chrome, or set `formats: [html]` in config.yaml."
+    "install chromium), or run plotly_get_chrome, or do without them."
 )
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def _save_html(figure: "go.Figure", path: Path) -> None:
 def _save_static(figure: "go.Figure", paths: list[Path]) -> None:
     missing = browser_missing()
     if missing:
-        raise UserError(missing)
+        raise UserError(missing, setting=NO_STATIC)
     images = _images(figure, [path.suffix.removeprefix(".") for path in paths])
     for path, image in zip(paths, images, strict=True):
         with replacing(path) as temporary:
@@ -120,7 +121,7 @@ def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
             process.join()
         log.warning("The browser did not draw the figure; trying again.")
     raise UserError(
-        f"The browser did not draw a figure in {ATTEMPTS} attempts; set `formats: [html]` to do without it."
+        f"The browser did not draw a figure in {ATTEMPTS} attempts; figures in HTML need none.", setting=NO_STATIC
     )
 
 

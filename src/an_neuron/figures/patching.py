@@ -1,40 +1,38 @@
-"""Figures of the whole model: every attention head, every neuron, and attribution patching held against exact patching.
+"""Figures of patching sweeps: sites by layer and position, attention heads, the neurons of a layer.
 
-Like `figures`, each function takes one result table and returns a plotly figure, laid out for the size of the static
-files. A model has far more neurons than a figure has pixels: a static file draws one of those that overlap, and every
-one that is large; the subtitle says how many are drawn.
+Each function takes the table of one sweep and returns a plotly figure, laid out for the size of the static files.
 
 | function | table |
 | --- | --- |
+| `patched_site_fig` | patching/{site}.h5 |
 | `patched_heads_fig` | patching/heads/{site}.h5 |
-| `neuron_map_fig` | patching/neurons/map.h5 |
-| `attribution_fig` | patching/neurons/attribution.h5 |
+| `patched_neuron_fig` | patching/neurons/layer_{layer}.h5 |
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.labels import MARGIN, Frame, Labels, add_box, add_text, along, annotate, padded, text_size
+from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded, text_size
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
     CELL_ARROW_COLOR,
-    REFERENCE_COLOR,
-    STATIC_LIMIT,
+    MARK_COLOR,
+    MARKER_RADIUS,
     empty_figure,
     hover,
     markers,
-    state_thinning,
     strong_cells,
     style_heat_map,
-    thinned,
 )
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.texts import token_labels
+from an_neuron.files.texts import visible
 
+SITE_TITLES = {
+    "resid_pre": "Logit Difference From Patched Residual Stream",
+    "attn_out": "Logit Difference From Patched Attention Layer",
+    "mlp_out": "Logit Difference From Patched MLP Layer",
+}
 HEAD_SITES = {
     "z": "Outputs (z)",
     "q": "Queries (q)",
@@ -42,18 +40,42 @@ HEAD_SITES = {
     "v": "Values (v)",
     "pattern": "Patterns (pattern)",
 }
+STANDS_OUT = 1.5  # times the second best
+SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
+MARKED_LAYERS = 2
 
-QUIET_COLORS = ("#6f83ad", "#a9b4c9")  # of the layers, in turns
-STRONG_COLOR = "#d62728"
-QUIET_SIZE, STRONG_SIZE = 4, 7
 
-ALWAYS_DRAWN = 1_000  # of the largest; none of them gives way to a neighbour
-LABELLED_NEURONS = 8
-LABELLED_MISSES = 5
-LABEL_SHARE = 0.05  # of the largest: below it a point hardly leaves the band at 0
-LABEL_TIMES_TYPICAL = 8  # times the median of all
-MISS_SHARE = 0.02  # of the axis: below it a point touches the line
-TICK_PIXELS = 20  # the least room for a layer's number
+def patched_site_fig(table: Table) -> go.Figure:
+    """Draw the recovery after patching one site at each layer and position as a heat map.
+
+    The attention map marks its highest cell, the MLP map the strongest cell of its two most significant layers.
+
+    Parameters
+    ----------
+    table
+        recovery[layer, pos], clean_token[prompt_pair, pos], corrupted_token[prompt_pair, pos]; attribute site.
+    """
+    recovery, site = table["recovery"], str(table.attributes["site"])
+    n_layers, n_pos = recovery.shape
+    labels = _position_labels(table["clean_token"])
+    frame = Frame((-0.5, n_pos - 0.5), (n_layers - 0.5, -0.5), _heat_map_margin(labels))
+    figure = empty_figure(SITE_TITLES[site], "Token", "Layer", frame)
+    texts = _position_texts(table["clean_token"], table["corrupted_token"])
+    figure.add_trace(
+        go.Heatmap(
+            z=recovery,
+            x=labels,
+            customdata=np.broadcast_to(np.asarray(texts, dtype=object), recovery.shape),
+            coloraxis="coloraxis",
+            hoverongaps=False,
+            hovertemplate=hover("Token: %{customdata}", "Layer: %{y}", "Recovery: %{z}"),
+        )
+    )
+    style_heat_map(figure, recovery)
+    figure.update_xaxes(type="category", tickmode="array", tickvals=labels, tickangle=-45)
+    layout = Labels(frame, strong_cells(frame, recovery))
+    annotate(figure, layout, _site_marks(site, recovery), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
+    return figure
 
 
 def patched_heads_fig(table: Table) -> go.Figure:
@@ -80,170 +102,78 @@ def patched_heads_fig(table: Table) -> go.Figure:
     return figure
 
 
-def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
-    """Draw the recovery after patching each neuron of the model, layer beside layer, and label those that stand out.
-
-    Neurons of the table's list are red and larger. A static file with more than `STATIC_LIMIT` points draws them, the
-    `ALWAYS_DRAWN` largest and of the others one wherever they overlap; a browser draws all up to `BROWSER_LIMIT`.
+def patched_neuron_fig(table: Table, static: bool = True) -> go.Figure:
+    """Draw the recovery after patching each neuron of one layer, and mark the best.
 
     Parameters
     ----------
     table
-        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k].
+        recovery[d_mlp]; attribute layer.
     static
         Draw for a static file, not for a browser.
     """
-    recovery, d_mlp = table["recovery"].ravel(), table["recovery"].shape[1]
-    x = np.arange(recovery.size) / d_mlp  # layers that were not swept leave no gap
-    neurons = Neurons(table["layer"], d_mlp, x, recovery)
-    n_layers = len(neurons.layers)
-    frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), {**MARGIN, "t": 80})
-    figure = empty_figure("Logit Difference From Each Patched Neuron", "Layer", "Recovery", frame)
-    tokens = _listed_tokens(table, neurons)
-    listed = neurons.among(list(tokens))
-    pixels = frame.pixels(x, recovery)
-    drawn = _drawn(figure, pixels, np.abs(recovery), listed, static)
-    for parity, color in enumerate(QUIET_COLORS):
-        quiet = np.flatnonzero(drawn & ~listed & (x.astype(int) % 2 == parity))
-        figure.add_trace(neurons.trace(quiet, static, ["Recovery=%{y:.5f}"], color, QUIET_SIZE))
-    lines = ["Recovery=%{y:.5f}", "Top tokens=%{hovertext}"]
-    texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
-    figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
-    _name_layers(figure, frame, neurons.layers)
-    marks = [(x[i], recovery[i], _label(neurons, i, tokens)) for i in _standing_out(recovery)]
-    labels = Labels(frame, pixels[drawn], important=pixels[listed])
-    annotate(figure, labels, marks, standoff=STRONG_SIZE / 2)
+    recovery = table["recovery"]
+    neurons = np.arange(len(recovery))
+    frame = Frame(padded(neurons, 0.03), padded(recovery, 0.08))
+    title = f"Logit Difference From Patched Neurons in MLP Layer {table.attributes['layer']}"
+    figure = empty_figure(title, "Neuron", "Patch Improvement", frame)
+    template = hover("Neuron=%{x}", "Patch Improvement=%{y}")
+    figure.add_trace(markers(neurons, recovery, static, marker_color=MARK_COLOR, hovertemplate=template))
+    layout = Labels(frame, frame.pixels(neurons, recovery))
+    best = int(np.nanargmax(recovery))
+    annotate(figure, layout, [(best, recovery[best], _best_neuron_text(recovery))], standoff=MARKER_RADIUS)
     return figure
 
 
-def attribution_fig(table: Table, static: bool = True) -> go.Figure:
-    """Draw each neuron's exact recovery against attribution patching's estimate, and label the worst misses.
-
-    Both axes have the same range, so the line at which both agree runs from corner to corner. A static file with more
-    than `STATIC_LIMIT` points draws the `ALWAYS_DRAWN` largest (by the larger of both values), the labelled ones, and
-    of the others one wherever they overlap; a browser draws all up to `BROWSER_LIMIT`.
-
-    Parameters
-    ----------
-    table
-        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes rank_correlation,
-        rank_correlation_top, n_top.
-    static
-        Draw for a static file, not for a browser.
-    """
-    exact, approximate = table["exact"].ravel(), table["approximate"].ravel()
-    neurons = Neurons(table["layer"], table["exact"].shape[1], exact, approximate)
-    ends = padded(np.append(exact, approximate), 0.05)
-    frame = Frame(ends, ends, {**MARGIN, "t": 80})
-    axes = "Recovery by Exact Patching", "Recovery by Attribution Patching"
-    figure = empty_figure("Exact Patching Against Attribution Patching", *axes, frame)
-    misses = _worst_misses(exact, approximate, MISS_SHARE * (ends[1] - ends[0]))
-    missed, pixels = neurons.among(misses), frame.pixels(exact, approximate)
-    drawn = _drawn(figure, pixels, np.maximum(np.abs(exact), np.abs(approximate)), missed, static)
-    lines = ["Exact=%{x:.5f}", "Attribution=%{y:.5f}"]
-    for chosen, color, size in ((drawn & ~missed, QUIET_COLORS[0], QUIET_SIZE), (missed, STRONG_COLOR, STRONG_SIZE)):
-        figure.add_trace(neurons.trace(np.flatnonzero(chosen), static, lines, color, size))
-    labels = Labels(frame, np.vstack([pixels[drawn], along(frame.pixels(ends, ends))]), important=pixels[missed])
-    _add_agreement(figure, labels)
-    add_box(figure, labels, _correlations(table.attributes, exact.size))
-    annotate(figure, labels, [(exact[i], approximate[i], neurons.name(i)) for i in misses], standoff=STRONG_SIZE / 2)
-    return figure
+def _tokens_at(tokens: np.ndarray, pos: int) -> list[str]:
+    """Return the different tokens at a position, in order of the prompt pairs that reach it."""
+    return list(dict.fromkeys(token for token in tokens[:, pos] if token))
 
 
-@dataclass(frozen=True)
-class Neurons:
-    """The neurons of the swept layers, numbered layer by layer, and where their points lie."""
-
-    layers: np.ndarray  # [layer], each one's number in the model
-    d_mlp: int
-    x: np.ndarray  # [layer * d_mlp]
-    y: np.ndarray  # [layer * d_mlp]
-
-    def places(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the layer of each neuron and its index there, [n, 2]."""
-        rows, index = np.divmod(numbers, self.d_mlp)
-        return np.column_stack([self.layers[rows], index]).astype(np.int32)
-
-    def name(self, number: int) -> str:
-        """Return layer.index."""
-        return "{}.{}".format(*self.places(np.array([number]))[0])
-
-    def among(self, numbers: list[int]) -> np.ndarray:
-        """Return which neurons are in a list, [layer * d_mlp] booleans."""
-        return np.isin(np.arange(self.x.size), numbers)
-
-    def trace(
-        self, numbers: Sequence[int] | np.ndarray, static: bool, lines: list[str], color: str, size: int, **options: Any
-    ) -> Any:
-        """Return the points of some neurons; `lines` are shown under the pointer, after layer and index."""
-        chosen = np.asarray(numbers, dtype=int)
-        template = hover("Layer=%{customdata[0]}", "Neuron=%{customdata[1]}", *lines)
-        x, y = (values[chosen].astype(np.float32) for values in (self.x, self.y))  # half of a browser's file
-        options |= {"marker": {"color": color, "size": size}, "hovertemplate": template}
-        return markers(x, y, static, self.x.size, customdata=self.places(chosen), **options)
+def _position_labels(clean: np.ndarray) -> list[str]:
+    """Name each position by its first prompt pair's token, with an ellipsis where other prompt pairs have another."""
+    columns = [_tokens_at(clean, pos) for pos in range(clean.shape[1])]
+    return [
+        f"{pos}. '{visible(column[0], 12) if column else ''}'{'…' if len(column) > 1 else ''}"
+        for pos, column in enumerate(columns)
+    ]
 
 
-def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:
-    """Choose the points to be drawn, [n] booleans, and state it: the strongest, `keep`, and a share of the others."""
-    always = keep.copy()
-    always[np.argsort(-strength, kind="stable")[:ALWAYS_DRAWN]] = True
-    drawn = thinned(pixels, always, STATIC_LIMIT if static else BROWSER_LIMIT)
-    how = f"the {ALWAYS_DRAWN:,} largest in size, the red ones, and one of the others wherever they overlap"
-    state_thinning(figure, drawn, how)
-    return drawn
+def _position_texts(clean: np.ndarray, corrupted: np.ndarray) -> list[str]:
+    """Say which tokens stand at each position, and by which ones the corrupted prompts replace them."""
+    texts = []
+    for pos in range(clean.shape[1]):
+        before, after = (", ".join(f"'{visible(token)}'" for token in _tokens_at(t, pos)) for t in (clean, corrupted))
+        texts.append(f"{pos}. {before}" + (f" (corrupted: {after})" if after != before else ""))
+    return texts
 
 
-def _listed_tokens(table: Table, neurons: Neurons) -> dict[int, list[str]]:
-    """Return the top tokens of each neuron in the table's list, by its number."""
-    rows = {int(layer): row for row, layer in enumerate(neurons.layers)}
-    listed = zip(table["top_layer"].tolist(), table["top_index"].tolist(), table["top_tokens"].tolist(), strict=True)
-    return {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
+def _best_neuron_text(recovery: np.ndarray) -> str:
+    """Say that the best neuron stands out only where it does."""
+    best = int(np.nanargmax(recovery))
+    others = np.delete(recovery, best)
+    second = float(np.nanmax(others)) if len(others) else 0.0
+    stands_out = recovery[best] > 0 and recovery[best] >= STANDS_OUT * second
+    return f"Neuron {best} stands out" if stands_out else f"Neuron {best}: {recovery[best]:.2f}"
 
 
-def _standing_out(recovery: np.ndarray) -> list[int]:
-    """Return the neurons to be labelled, strongest first: those far from the band of the others, but at least one."""
-    strength = np.abs(recovery)
-    least = max(LABEL_SHARE * float(strength.max()), LABEL_TIMES_TYPICAL * float(np.median(strength)))
-    strongest = np.argsort(-strength, kind="stable")[:LABELLED_NEURONS].tolist()
-    return strongest[:1] + [number for number in strongest[1:] if strength[number] >= least]
+def _heat_map_margin(labels: Sequence[str]) -> dict[str, int]:
+    """Leave room for the slanted token texts below and for the colour bar on the right."""
+    longest = max(text_size(label)[0] for label in labels)
+    return {**MARGIN, "r": 110, "b": round(45 + 0.71 * longest)}
 
 
-def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]]) -> str:
-    """Return a neuron's name and, if it is in the list, its best token."""
-    return "  ".join([neurons.name(number), *token_labels(tokens.get(number, [])[:1])])
-
-
-def _name_layers(figure: go.Figure, frame: Frame, layers: np.ndarray) -> None:
-    """Name each layer below the middle of its neurons, or every few where the numbers would touch."""
-    step = int(np.ceil(TICK_PIXELS * len(layers) / frame.size[0]))
-    rows = np.arange(0, len(layers), step)
-    ticks = {"tickmode": "array", "tickvals": rows + 0.5, "ticktext": [str(layer) for layer in layers[rows]]}
-    figure.update_xaxes(showgrid=False, zeroline=False, tickangle=0, **ticks)
-
-
-def _worst_misses(exact: np.ndarray, approximate: np.ndarray, least: float) -> list[int]:
-    """Return the neurons farthest from the line, worst first, as far as the distance can be seen."""
-    miss = np.abs(approximate - exact)
-    worst = np.argsort(-miss, kind="stable")[:LABELLED_MISSES]
-    return worst[miss[worst] >= least].tolist()
-
-
-def _add_agreement(figure: go.Figure, labels: Labels) -> None:
-    """Add the line at which both values agree, and its name where the points leave most room."""
-    (low, high), text = labels.frame.x_range, "y = x"
-    line = {"color": REFERENCE_COLOR, "width": 1}
-    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=line)
-    width, height = text_size(text)
-    share = np.linspace(0.8, 0.2, 13)  # of the way along the line, on its upper side
-    corners = labels.frame.pixels(low + share * (high - low), low + share * (high - low))
-    left, top, right, bottom = labels.put((x - width, y - height, x, y) for x, y in corners.tolist())
-    centre = (left + right) / 2, (top + bottom) / 2
-    add_text(figure, labels.frame, centre, text=text, font_color=REFERENCE_COLOR)
-
-
-def _correlations(attributes: dict[str, Any], n_neurons: int) -> str:
-    """Return the text of the box."""
-    of_all, of_top = float(attributes["rank_correlation"]), float(attributes["rank_correlation_top"])
-    all_line, top_line = f"all {n_neurons:,} neurons", f"{attributes['n_top']} of largest |exact|"
-    found = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
-    return f"Spearman rank correlation<br>{all_line}: {found[0]}<br>{top_line}: {found[1]}"
+def _site_marks(site: str, recovery: np.ndarray) -> list[tuple[float, float, str]]:
+    """Return (pos, layer, text) of the cells to be marked in a site's heat map."""
+    if site == "attn_out":
+        layer, pos = divmod(int(np.nanargmax(recovery)), recovery.shape[1])
+        return [(pos, layer, f"Recovery peaks at {recovery[layer, pos]:.2f} (layer {layer})")]
+    if site != "mlp_out":
+        return []
+    strength = np.nan_to_num(np.abs(recovery))
+    marks: list[tuple[float, float, str]] = []
+    for layer in sorted(np.argsort(-strength.max(axis=1), kind="stable")[:MARKED_LAYERS].tolist()):
+        pos = int(strength[layer].argmax())
+        significant = "Significant Logit Diff. for " if strength[layer, pos] >= SIGNIFICANT else ""
+        marks.append((pos, layer, f"{significant}Layer {layer} MLP: {recovery[layer, pos]:.2f}"))
+    return marks

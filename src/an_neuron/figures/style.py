@@ -1,13 +1,11 @@
 """What the figures share: colours, texts, axes, and the thinning of points that would hide each other."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import FONT_SIZE, Frame, Labels, add_text, along, text_size
-from an_neuron.files.texts import neuron_and_token
 
 TEMPLATE = "plotly"
 COLOR_SCALE = "RdBu"
@@ -121,18 +119,6 @@ def add_reference(figure: go.Figure, layout: Labels, value: float, text: str, **
     layout.obstacles = np.vstack([layout.obstacles, along(np.array([[0.0, level], [layout.frame.size[0], level]]))])
     centre = (left + right) / 2, (top + bottom) / 2
     add_text(figure, layout.frame, centre, text=text, font_color=REFERENCE_COLOR, **options)
-
-
-def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
-    """Return an empty figure of a token's margin against a neuron's activation."""
-    neuron, token = neuron_and_token(attributes)
-    title = f'{neuron} activations (>=0) vs. "{token}" Logit subtract Top Other Logit'
-    return empty_figure(title, f"{neuron} activation", f'"{token}" Logit - Max Other Logit', frame)
-
-
-def prediction_counts(attributes: Mapping[str, Any]) -> str:
-    """Return the text of the box that compares predictions with occurrences."""
-    return f"Top predictions: {attributes['top_predictions']}<br>Actual occurrences: {attributes['occurrences']}"
 
 
 def hover(*lines: str) -> str:

@@ -25,7 +25,7 @@ def kind(name: str = "auto") -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"device: {name!r} cannot be used ({reason}); write `device: auto` in config.yaml.") from error
+        raise UserError(f"device: {name!r} cannot be used ({reason}).", setting="device: auto") from error
     return name
 
 

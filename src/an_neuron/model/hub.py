@@ -1,6 +1,5 @@
 """Fetching a model from the Hugging Face hub into a folder."""
 
-import json
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -8,13 +7,15 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron.errors import UserError
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_json
+from an_neuron.files.schema import Schema
 from an_neuron.model.folder import folder_mistakes
 
+FETCHED = Schema("downloads/models/{model}/fetched.json", "the files of a fetched model, with their sizes in bytes")
 WANTED = ["*.safetensors", "*.json", "*.model", "merges.txt"]
 OFFLINE_REMEDY = (
     "connect to the network, or run `hf download {hub} --revision {revision}` where there is one and copy that cache, "
-    "or give `model: {{folder: PATH}}` in config.yaml. `snakemake --cores 1 orchard` needs neither network nor GPU."
+    "or give a local folder; the study orchard needs neither network nor GPU."
 )
 
 
@@ -48,11 +49,12 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
             f"{hub} is gated: accept its terms on the hub and run `hf auth login`, then start again."
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise UserError(f"The hub has no model {hub} at revision {revision}; check both in config.yaml.") from error
+        raise UserError(f"The hub has no model {hub} at revision {revision}; check both.") from error
     except Exception as error:  # the hub's client lets errors of several HTTP libraries through
         remedy = OFFLINE_REMEDY.format(hub=hub, revision=revision)
         raise UserError(
-            f"The weights of {hub} are not on this machine and cannot be fetched ({type(error).__name__}): {remedy}"
+            f"The weights of {hub} are not on this machine and cannot be fetched ({type(error).__name__}): {remedy}",
+            setting="model: {folder: PATH}",
         ) from error
     if mistakes := folder_mistakes(snapshot):
         raise UserError(f"{hub} cannot be used: {' '.join(mistakes)}")
@@ -66,6 +68,4 @@ def _link(snapshot: Path, folder: Path) -> None:
         link = folder / path.name
         link.unlink(missing_ok=True)
         link.symlink_to(path.resolve())
-    with replacing(folder / "fetched.json") as temporary:
-        listed = {path.name: path.stat().st_size for path in files}
-        temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "fetched.json", {path.name: path.stat().st_size for path in files}, indent=1)

@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
-from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.neuron_sweeps import NeuronSweeps
 from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 

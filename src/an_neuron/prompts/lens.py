@@ -1,11 +1,32 @@
 """The logit lens: which logit difference the residual stream holds at each layer (notebook, cell 8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Field, Schema
+from an_neuron.prompts.difference import logit_difference
+from an_neuron.prompts.tokens import COMPARED
+
+LENS = Schema(
+    "logit_lens.h5",
+    "the logit difference in the residual stream of each clean prompt, by the logit lens",
+    {
+        "point_label": Field("point", "text", "", "TransformerLens' name of the point: 0_pre, 0_mid, … final_post"),
+        "x": Field("point", "float32", "layers", "place on the layer axis"),
+        "logit_difference": Field("prompt_pair point", "float32", "logits", "without the unembedding bias"),
+        "mean_logit_difference": Field("point", "float32", "logits", "mean over the prompt pairs"),
+        "bias": Field("prompt_pair", "float32", "logits", "b_U(answer) - b_U(foil), which the lens leaves out"),
+        "model_logit_difference": Field("prompt_pair", "float32", "logits", "the model's own"),
+    },
+    COMPARED,
+)
 
 
 @dataclass(frozen=True)
@@ -63,5 +84,19 @@ def logit_lens(model: TransformerBridge, ids: Sequence[int], answer: int, foil: 
         x=[step * point for point in range(len(labels))],
         logit_difference=(scaled @ direction).float().cpu(),
         bias=bias,
-        model=float(logits[0, -1, answer] - logits[0, -1, foil]),
+        model=float(logit_difference(logits[0, -1], answer, foil)),
     )
+
+
+def write_lens(path: Path, lenses: Sequence[LogitLens], attributes: Mapping[str, Any]) -> None:
+    """Write logit_lens.h5: the lens of each clean prompt."""
+    curves = torch.stack([lens.logit_difference for lens in lenses])
+    values = {
+        "point_label": lenses[0].labels,
+        "x": lenses[0].x,
+        "logit_difference": curves,
+        "mean_logit_difference": curves.mean(0),
+        "bias": [lens.bias for lens in lenses],
+        "model_logit_difference": [lens.model for lens in lenses],
+    }
+    hdf5.write(path, LENS, values, attributes)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from an_neuron.corpus.rows import row_length
-from an_neuron.model.folder import Shape, Tokenizer
+from an_neuron.model.folder import Shape
+from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.prompts.pairs import first_difference
 from an_neuron.study.operations import patching_operations, token_operations
 from an_neuron.study.study import Study

@@ -1,11 +1,16 @@
 import math
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
-from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
+from an_neuron.congruence.neuron import neuron_congruence, write_neuron_congruence
+from an_neuron.congruence.ranking import rank_congruence, write_top_neurons, write_top_tokens
+from an_neuron.files import hdf5
 
 D_MLP = 24
+ORIGIN = {"study": "letters", "layer": 0, "index": 1}
 
 
 def whole_matrix(model):
@@ -110,3 +115,28 @@ def test_a_planted_neuron_is_found(tiny_gpt2):
     product = pytest.approx(20 * float(model.W_E[token].detach().square().sum()), rel=1e-5)
     assert float(neurons.value[token, 0]) == float(tokens.value[1, 17, 0]) == product
     assert int(neuron_congruence(model, 1, 17).W_out_dot_W_E.argmax()) == token
+
+
+def test_alignments_are_stored_beside_their_tokens(tmp_path, micro):
+    vocabulary = micro.tokenizer.vocabulary(5)
+    write_neuron_congruence(tmp_path / "neuron.h5", neuron_congruence(micro.raw, 0, 1), vocabulary, ORIGIN)
+    write_top_neurons(tmp_path / "top.h5", rank_congruence(micro.raw)[0], vocabulary, ORIGIN)
+    neuron, top = hdf5.read(tmp_path / "neuron.h5"), hdf5.read(tmp_path / "top.h5")
+    assert dict(zip(neuron["token"], neuron["W_out_dot_W_U"].tolist(), strict=True))["c"] == -90
+    assert neuron["W_out_dot_W_E"].tolist() == [-8, -24, 0, -16, 0]
+    assert neuron["W_in_dot_W_E"].tolist() == [0, 0, 1, 0, -1]
+    assert top["value"].tolist() == [[16, 0], [0, 0], [4, 0], [32, 0], [0, 0]]
+    assert top["index"][[0, 2, 3], 0].tolist() == [0, 2, 0]
+    assert top["layer"].tolist() == [[0, 0]] * 5
+
+
+def test_the_best_tokens_are_stored_by_layer_and_neuron(tmp_path, micro):
+    path = tmp_path / "top_tokens.h5"
+    write_top_tokens(path, rank_congruence(micro.raw)[1], ORIGIN)
+    table = hdf5.read(path)
+    assert table["value"].tolist() == [[[32, 16], [0, 0], [4, 0]]]
+    assert table["token"].tolist() == [[[3, 0], [2, 4], [2, 0]]]
+    assert (table["value"].dtype, table["token"].dtype) == (np.float32, np.int32)
+    assert table.attributes["study"] == "letters"
+    with h5py.File(path) as file:
+        assert {dataset.attrs["dims"] for dataset in file.values()} == {"layer d_mlp k"}

@@ -7,7 +7,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import processors
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape, weight_files
+from an_neuron.model.folder import Shape, folder_mistakes, read_shape, weight_files
+from an_neuron.model.tokenizer import Tokenizer
 
 
 @pytest.fixture

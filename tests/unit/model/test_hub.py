@@ -78,8 +78,8 @@ def test_a_model_with_pickled_weights_only_is_refused(snapshot, tmp_path, monkey
             LocalEntryNotFoundError("offline"),
             "are not on this machine and cannot be fetched (LocalEntryNotFoundError): connect to the network",
         ),
-        (http_error(HfHubHTTPError), "or give `model: {folder: PATH}` in config.yaml"),
-        (httpx.ConnectError("no route"), "`snakemake --cores 1 orchard` needs neither network nor GPU"),
+        (http_error(HfHubHTTPError), "or give a local folder"),
+        (httpx.ConnectError("no route"), "the study orchard needs neither network nor GPU"),
         (OSError("disk full"), "cannot be fetched"),
     ],
 )

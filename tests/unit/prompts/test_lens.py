@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from an_neuron.files import hdf5
 from an_neuron.model.loading import process_weights
-from an_neuron.prompts.lens import logit_lens
+from an_neuron.prompts.lens import LogitLens, logit_lens, write_lens
 
 IDS = [0, 3, 4, 5, 6, 8, 9]
 ANSWER, FOIL = 7, 11
@@ -106,3 +107,15 @@ def test_micro_lens_is_worked_out_by_hand(micro, token, curve, model):
     assert lens.logit_difference.tolist() == pytest.approx(curve, abs=1e-5)
     assert lens.bias == pytest.approx(6, abs=1e-5)
     assert lens.model == pytest.approx(model, abs=1e-5)
+
+
+def test_the_lens_is_stored_with_its_mean(tmp_path):
+    path = tmp_path / "logit_lens.h5"
+    origin = {"answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4}
+    lenses = [LogitLens(["0_pre", "final_post"], [0.0, 1.0], torch.tensor([value, 4.0]), 0.5, 4.5) for value in (1, 2)]
+    write_lens(path, lenses, origin)
+    table = hdf5.read(path)
+    assert table["point_label"].tolist() == ["0_pre", "final_post"]
+    assert table["logit_difference"].tolist() == [[1, 4], [2, 4]]
+    assert table["mean_logit_difference"].tolist() == [1.5, 4]
+    assert (table["bias"].tolist(), table["model_logit_difference"].tolist()) == ([0.5, 0.5], [4.5, 4.5])

@@ -3,16 +3,10 @@ import pytest
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
-from an_neuron.prompts.pairs import (
-    PromptPair,
-    Prompts,
-    read_prompts,
-    right_aligned,
-    single_token,
-    token_attributes,
-    tokenize_prompts,
-    write_prompts,
-)
+from an_neuron.model.tokens import single_token
+from an_neuron.prompts.pairs import PromptPair, Prompts
+from an_neuron.prompts.tokenizing import tokenize_prompts
+from an_neuron.prompts.tokens import read_prompts, right_aligned, token_attributes, write_prompts
 
 STUDY = {
     "prompts": [{"clean": "a pear", "corrupted": "a plum"}, {"clean": "b", "corrupted": "c"}],
@@ -122,4 +116,4 @@ def test_the_file_says_which_prompts_each_dataset_holds(tmp_path, tokenizer):
     with hdf5.opened(tmp_path / "tokens.h5") as file:
         dims = {name: dataset.attrs["dims"] for name, dataset in file.items()}
     prompt_pairs = dict.fromkeys(("clean_id", "corrupted_id", "clean_token", "corrupted_token"), "prompt_pair pos")
-    assert dims == {**prompt_pairs, "further_id": "prompt pos"}
+    assert dims == {**prompt_pairs, "further_id": "prompt further_pos"}

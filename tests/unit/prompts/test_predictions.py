@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from an_neuron.files import hdf5
 from an_neuron.model.loading import process_weights
-from an_neuron.prompts.predictions import last_logits, predict
+from an_neuron.prompts.predictions import last_logits, predict, predictions_frame, prompt_names, write_predictions
 
+ORIGIN = {"study": "letters", "answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4}
 IDS = [0, 3, 4, 5, 6, 8, 9]
 
 
@@ -53,3 +55,28 @@ def test_centred_logits_sum_to_zero_and_keep_differences_and_probabilities(tiny_
     assert found.logit_difference == pytest.approx(raw.logit_difference, abs=1e-5)
     assert found.top_id.tolist() == raw.top_id.tolist()
     assert found.top_probability.tolist() == pytest.approx(raw.top_probability.tolist(), abs=1e-6)
+
+
+def test_prompts_are_named_in_the_order_of_prediction():
+    assert prompt_names(1, 2) == ["clean", "corrupted", "further 0", "further 1"]
+    assert prompt_names(2, 0) == ["clean 0", "corrupted 0", "clean 1", "corrupted 1"]
+
+
+def test_predictions_are_stored_with_their_texts(tmp_path, micro):
+    path = tmp_path / "predictions.h5"
+    prompts = [[0, 1], [0, 2]]
+    predictions = [predict(micro.raw, ids, 3, 4, 2) for ids in prompts]
+    write_predictions(path, predictions, prompts, ["clean", "corrupted"], micro.tokenizer, ORIGIN)
+    table = hdf5.read(path)
+    assert (table["text"].tolist(), table["length"].tolist()) == (["a", "b"], [2, 2])
+    assert table["top_token"][:, 0].tolist() == ["c", "d"]
+    assert table["top_logit"][:, 0].tolist() == pytest.approx([39, 5])
+    assert table["logit"].ravel().tolist() == pytest.approx([39, 0, -24, 5], abs=1e-5)
+    assert table["rank"].tolist() == [[0, 1], [4, 0]]
+    assert table["logit_difference"].tolist() == pytest.approx([39, -29])
+    frame = predictions_frame(table)
+    assert frame["prompt"].tolist() == ["clean", "clean", "corrupted", "corrupted"]
+    assert frame["rank"].tolist() == [0, 1, 0, 1]
+    assert frame["token"][[0, 2]].tolist() == ["'c'", "'d'"]
+    assert frame["answer_rank"].tolist() == [0, 0, 4, 4]
+    assert frame["logit_difference"].tolist() == pytest.approx([39, 39, -29, -29], abs=1e-4)

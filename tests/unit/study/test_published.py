@@ -3,8 +3,8 @@ import pytest
 from book_pass import gathered
 from bs4 import BeautifulSoup
 
-from an_neuron import tables
-from an_neuron.congruence.ranking import neuron_congruence, rank_congruence
+from an_neuron.congruence.neuron import neuron_congruence, write_neuron_congruence
+from an_neuron.congruence.ranking import rank_congruence, write_top_neurons
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.errors import UserError
@@ -13,9 +13,9 @@ from an_neuron.model.loading import process_weights
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
 from an_neuron.patching.sweeps import SITES, patch_neurons, patch_sites
-from an_neuron.prompts.lens import logit_lens
+from an_neuron.prompts.lens import logit_lens, write_lens
 from an_neuron.prompts.pairs import PromptPair
-from an_neuron.prompts.predictions import predict
+from an_neuron.prompts.predictions import predict, write_predictions
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
 HEADER = "quantity,published,tolerance,source\n"
@@ -41,23 +41,27 @@ def measured(micro, tmp_path_factory):
 def study_tables(micro, folder):
     names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association")
     paths = {name: folder / f"{name}.h5" for name in names}
-    model, vocabulary, origin = micro.raw, micro.tokenizer.vocabulary(5), {"answer_id": 3, "foil_id": 4}
+    model, vocabulary, origin = (
+        micro.raw,
+        micro.tokenizer.vocabulary(5),
+        {"answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4},
+    )
     prompts = [ASSOCIATION.clean, ASSOCIATION.corrupted]
     predictions = [predict(model, ids, 3, 4, 2) for ids in prompts]
-    tables.write_predictions(
-        paths["predictions"], predictions, prompts, ["clean", "corrupted"], micro.tokenizer, origin
-    )
+    write_predictions(paths["predictions"], predictions, prompts, ["clean", "corrupted"], micro.tokenizer, origin)
     processed = micro.load()
     process_weights(processed)
-    tables.write_lens(paths["lens"], [logit_lens(processed, ASSOCIATION.clean, 3, 4)], origin)
-    names, tokens = {**origin, "answer": "c", "foil": "d"}, np.full((1, 2), "", dtype=object)
+    write_lens(paths["lens"], [logit_lens(processed, ASSOCIATION.clean, 3, 4)], origin)
+    tokens = np.full((1, 2), "", dtype=object)
     texts = {"clean_token": tokens, "corrupted_token": tokens}
     for site, sweep in patch_sites(model, [ASSOCIATION], LogitDifference(3, 4)).items():
-        write_sweep(paths[site], SITE, sweep, {**names, "site": site}, **texts)
+        write_sweep(paths[site], SITE, sweep, {**origin, "site": site}, **texts)
     neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4)).of_layer(0)
-    write_sweep(paths["neurons"], NEURONS, neurons, {**names, "layer": 0})
-    tables.write_neuron_congruence(paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, origin)
-    tables.write_top_neurons(paths["top_neurons"], rank_congruence(model)[0], vocabulary, origin)
+    write_sweep(paths["neurons"], NEURONS, neurons, {**origin, "layer": 0})
+    write_neuron_congruence(
+        paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, {**origin, "layer": 0, "index": 0}
+    )
+    write_top_neurons(paths["top_neurons"], rank_congruence(model)[0], vocabulary, origin)
     rows, associations = np.array([[0, 1, 3], [0, 2, 1]], dtype=np.int32), [Association("c", 3, 0, 0, "studied")]
     paths["activations"] = gathered(folder, micro, rows, associations)
     described, _ = describe_association(paths["activations"], "token_c_neuron_0.0", micro.tokenizer)

@@ -1,76 +1,25 @@
-import subprocess
-import sys
-
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from figure_reading import arrows, frame_of, texts_in, titles
+from figure_reading import arrows, frame_of, points, table_of, texts_in, titles
 
-from an_neuron.figures import patching
-from an_neuron.figures.labels import Frame, Labels, box_around, overlap, within
-from an_neuron.figures.style import STATIC_LIMIT, thinned
+from an_neuron.figures import neurons as neuron_figures
+from an_neuron.figures.labels import box_around, overlap
+from an_neuron.figures.style import STATIC_LIMIT
 
-DARK, LIGHT = patching.QUIET_COLORS
+DARK, LIGHT = neuron_figures.QUIET_COLORS
 RED = "#d62728"
-
-
-def points(figure):
-    return sum(len(trace.x) for trace in figure.data)
 
 
 def places(trace):
     return [tuple(place) for place in np.asarray(trace.customdata).tolist()]
 
 
-# Heads
-
-
-def heads(stored, recovery, site="z"):
-    return stored({"recovery": (np.array(recovery), "layer", "head")}, site=site, answer=" an", foil=" a")
-
-
-@pytest.mark.parametrize(
-    ("site", "word"),
-    [
-        ("z", "Outputs (z)"),
-        ("q", "Queries (q)"),
-        ("k", "Keys (k)"),
-        ("v", "Values (v)"),
-        ("pattern", "Patterns (pattern)"),
-    ],
-)
-def test_heads_are_a_heat_map_named_after_the_patched_site(stored, site, word):
-    figure = patching.patched_heads_fig(heads(stored, [[0.0, 0.1], [0.2, 0.0]], site))
-    assert titles(figure) == (f"Logit Difference From Patched Attention Heads: {word}", "Head", "Layer")
-    assert figure.layout.coloraxis.cmid == 0
-    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
-    assert figure.layout.coloraxis.colorscale[-1][1] == "rgb(5,48,97)", "blue is positive"
-    assert figure.layout.coloraxis.colorbar.title.text == "Recovery"
-    bottom, top = figure.layout.yaxis.range
-    assert bottom > top, "layer 0 is at the top"
-    assert np.asarray(figure.data[0].z) == pytest.approx(np.array([[0.0, 0.1], [0.2, 0.0]]))
-
-
-@pytest.mark.parametrize(
-    ("recovery", "mark"),
-    [
-        ([[0.0, 0.1, 0.0], [0.0, 0.0, 0.31]], (2, 1, "Head 1.2: 0.31")),
-        ([[0.0, -0.5, 0.0], [0.0, 0.0, 0.31]], (1, 0, "Head 0.1: -0.50")),
-        ([[np.nan, 0.1, 0.0], [0.0, 0.0, 0.0]], (1, 0, "Head 0.1: 0.10")),
-    ],
-)
-def test_the_strongest_head_is_marked_whatever_its_sign(stored, recovery, mark):
-    assert arrows(patching.patched_heads_fig(heads(stored, recovery))) == [mark]
-
-
-# The map of all neurons
-
-
-def neuron_map(stored, recovery, layers, top):
+def neuron_map(recovery, layers, top):
     recovery = np.array(recovery)
     layer, neuron, tokens = zip(*top, strict=True)
     found = [recovery[list(layers).index(a), b] for a, b in zip(layer, neuron, strict=True)]
-    return stored(
+    return table_of(
         {
             "recovery": (recovery, "layer", "d_mlp"),
             "layer": (np.array(layers), "layer"),
@@ -84,10 +33,10 @@ def neuron_map(stored, recovery, layers, top):
     )
 
 
-def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_tokens(stored):
+def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_tokens():
     recovery = [[0.0, 0.001, 0.0, 0.5], [0.0, -0.2, 0.001, 0.0], [0.002, 0.0, 0.0, 0.0]]
     top = [(0, 3, [" an", "<b>"]), (1, 1, ["\n", " a"])]
-    figure = patching.neuron_map_fig(neuron_map(stored, recovery, [0, 1, 2], top))
+    figure = neuron_figures.neuron_map_fig(neuron_map(recovery, [0, 1, 2], top))
     assert titles(figure) == ("Logit Difference From Each Patched Neuron", "Layer", "Recovery")
     even, odd, listed = figure.data
     assert [trace.marker.color for trace in figure.data] == [DARK, LIGHT, RED]
@@ -107,9 +56,9 @@ def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_token
     assert figure.layout.title.subtitle.text is None
 
 
-def test_a_subset_of_layers_leaves_no_gaps_and_keeps_its_names(stored):
+def test_a_subset_of_layers_leaves_no_gaps_and_keeps_its_names():
     recovery = [[0.0, 0.4], [0.0, 0.0], [0.3, 0.0]]
-    figure = patching.neuron_map_fig(neuron_map(stored, recovery, [7, 31, 35], [(7, 1, [" an"]), (35, 0, [" x"])]))
+    figure = neuron_figures.neuron_map_fig(neuron_map(recovery, [7, 31, 35], [(7, 1, [" an"]), (35, 0, [" x"])]))
     assert list(figure.layout.xaxis.tickvals) == [0.5, 1.5, 2.5]
     assert list(figure.layout.xaxis.ticktext) == ["7", "31", "35"]
     assert places(figure.data[1]) == [(31, 0), (31, 1)]
@@ -117,24 +66,24 @@ def test_a_subset_of_layers_leaves_no_gaps_and_keeps_its_names(stored):
     assert [(x, text) for x, _, text in arrows(figure)] == [(0.5, "7.1  ' an'"), (2.0, "35.0  ' x'")]
 
 
-def test_ticks_of_many_layers_keep_their_distance(stored):
-    table = neuron_map(stored, np.eye(80, 3), range(80), [(0, 0, [" an"])])
-    assert list(patching.neuron_map_fig(table).layout.xaxis.ticktext[:3]) == ["0", "2", "4"]
+def test_ticks_of_many_layers_keep_their_distance():
+    table = neuron_map(np.eye(80, 3), range(80), [(0, 0, [" an"])])
+    assert list(neuron_figures.neuron_map_fig(table).layout.xaxis.ticktext[:3]) == ["0", "2", "4"]
 
 
-def test_only_neurons_that_leave_the_band_are_labelled_eight_at_most(stored):
+def test_only_neurons_that_leave_the_band_are_labelled_eight_at_most():
     recovery = np.full((1, 100), 0.001)
     recovery[0, :12] = np.linspace(0.5, 0.39, 12)
-    table = neuron_map(stored, recovery, [0], [(0, 0, [" an"])])
-    assert [text for *_, text in arrows(patching.neuron_map_fig(table))] == [
+    table = neuron_map(recovery, [0], [(0, 0, [" an"])])
+    assert [text for *_, text in arrows(neuron_figures.neuron_map_fig(table))] == [
         "0.0  ' an'",
         *(f"0.{i}" for i in range(1, 8)),
     ]
     recovery[0, 1:12] = 0.024  # below a twentieth of the largest
-    table = neuron_map(stored, recovery, [0], [(0, 0, [" an"])])
-    assert [text for *_, text in arrows(patching.neuron_map_fig(table))] == ["0.0  ' an'"]
-    table = neuron_map(stored, np.linspace(-0.1, 0.09, 100)[None], [0], [(0, 0, [" an"])])
-    assert [text for *_, text in arrows(patching.neuron_map_fig(table))] == ["0.0  ' an'"], "none stands out"
+    table = neuron_map(recovery, [0], [(0, 0, [" an"])])
+    assert [text for *_, text in arrows(neuron_figures.neuron_map_fig(table))] == ["0.0  ' an'"]
+    table = neuron_map(np.linspace(-0.1, 0.09, 100)[None], [0], [(0, 0, [" an"])])
+    assert [text for *_, text in arrows(neuron_figures.neuron_map_fig(table))] == ["0.0  ' an'"], "none stands out"
 
 
 def large(rows=20, d_mlp=5000):
@@ -143,9 +92,9 @@ def large(rows=20, d_mlp=5000):
     return recovery
 
 
-def test_thinning_keeps_large_and_listed_neurons_and_every_place_and_is_stated(stored):
+def test_thinning_keeps_large_and_listed_neurons_and_every_place_and_is_stated():
     recovery, top = large(), [(3, 13, [" an"]), (9, 77, [" quiet"])]
-    figure = patching.neuron_map_fig(neuron_map(stored, recovery, range(20), top))
+    figure = neuron_figures.neuron_map_fig(neuron_map(recovery, range(20), top))
     drawn = points(figure)
     assert drawn <= STATIC_LIMIT < recovery.size
     statement = "the 1,000 largest in size, the red ones, and one of the others wherever they overlap"
@@ -162,8 +111,8 @@ def test_thinning_keeps_large_and_listed_neurons_and_every_place_and_is_stated(s
     assert {tuple(square) for square in np.floor(every / 4).astype(int)} == squares, "no marker's place is left empty"
 
 
-def test_a_browser_gets_every_neuron_in_webgl_even_the_red_ones_which_would_be_hidden_below_it(stored):
-    figure = patching.neuron_map_fig(neuron_map(stored, large(), range(20), [(3, 13, [" an"])]), static=False)
+def test_a_browser_gets_every_neuron_in_webgl_even_the_red_ones_which_would_be_hidden_below_it():
+    figure = neuron_figures.neuron_map_fig(neuron_map(large(), range(20), [(3, 13, [" an"])]), static=False)
     assert points(figure) == 100_000
     assert [type(trace) for trace in figure.data] == [go.Scattergl] * 3
     assert figure.data[-1].marker.color == RED, "drawn last"
@@ -171,25 +120,15 @@ def test_a_browser_gets_every_neuron_in_webgl_even_the_red_ones_which_would_be_h
     assert figure.data[0].x.dtype == np.float32
 
 
-def test_a_browser_that_would_get_too_many_is_told_so(stored, monkeypatch):
-    monkeypatch.setattr(patching, "BROWSER_LIMIT", 50_000)
-    figure = patching.neuron_map_fig(neuron_map(stored, large(), range(20), [(3, 13, [" an"])]), static=False)
+def test_a_browser_that_would_get_too_many_is_told_so(monkeypatch):
+    monkeypatch.setattr(neuron_figures, "BROWSER_LIMIT", 50_000)
+    figure = neuron_figures.neuron_map_fig(neuron_map(large(), range(20), [(3, 13, [" an"])]), static=False)
     assert points(figure) < 50_000
     assert f"{points(figure):,} of 100,000 points drawn" in figure.layout.title.subtitle.text
 
 
-def test_kept_points_never_give_way_and_do_not_stand_for_others():
-    pixels = np.array([[0.2, 0.2], [0.3, 0.3], [0.4, 0.4], [0.5, 0.5], [5.0, 5.0]])
-    keep = np.array([False, True, True, False, False])
-    assert thinned(pixels, keep, 4).tolist() == [True, True, True, False, True]
-    assert thinned(pixels, keep, 5).all()
-
-
-# Attribution patching
-
-
-def attribution(stored, exact, approximate, layers=(0, 1), **attributes):
-    return stored(
+def attribution(exact, approximate, layers=(0, 1), **attributes):
+    return table_of(
         {
             "exact": (np.array(exact), "layer", "d_mlp"),
             "approximate": (np.array(approximate), "layer", "d_mlp"),
@@ -205,8 +144,8 @@ EXACT = [[0.0, 0.5, 0.1, -0.1], [0.01, 0.02, 0.0, 0.2]]
 APPROXIMATE = [[0.0, 0.2, 0.1, -0.3], [0.01, 0.02, 0.0, 0.3]]
 
 
-def test_attribution_draws_the_line_the_correlations_and_the_worst_misses(stored):
-    figure = patching.attribution_fig(attribution(stored, EXACT, APPROXIMATE, (30, 31)))
+def test_attribution_draws_the_line_the_correlations_and_the_worst_misses():
+    figure = neuron_figures.attribution_fig(attribution(EXACT, APPROXIMATE, (30, 31)))
     title = "Exact Patching Against Attribution Patching"
     assert titles(figure) == (title, "Recovery by Exact Patching", "Recovery by Attribution Patching")
     assert arrows(figure) == [  # misses of 0.3, 0.2 and 0.1; all others lie on the line
@@ -224,8 +163,8 @@ def test_attribution_draws_the_line_the_correlations_and_the_worst_misses(stored
     assert sorted(texts_in(figure)) == [box, "y = x"]
 
 
-def test_both_axes_have_one_range_and_clip_nothing(stored):
-    figure = patching.attribution_fig(attribution(stored, EXACT, APPROXIMATE))
+def test_both_axes_have_one_range_and_clip_nothing():
+    figure = neuron_figures.attribution_fig(attribution(EXACT, APPROXIMATE))
     low, high = figure.layout.xaxis.range
     assert tuple(figure.layout.yaxis.range) == (low, high)
     assert low < -0.3
@@ -234,55 +173,35 @@ def test_both_axes_have_one_range_and_clip_nothing(stored):
     assert (line.x0, line.y0, line.x1, line.y1) == (low, low, high, high)
 
 
-def test_at_most_five_misses_are_labelled_and_none_where_there_is_none(stored):
+def test_at_most_five_misses_are_labelled_and_none_where_there_is_none():
     exact = np.linspace(0, 1, 20).reshape(2, 10)
-    figure = patching.attribution_fig(attribution(stored, exact, exact + 0.1))
+    figure = neuron_figures.attribution_fig(attribution(exact, exact + 0.1))
     assert len(arrows(figure)) == 5
-    assert arrows(patching.attribution_fig(attribution(stored, exact, exact))) == []
+    assert arrows(neuron_figures.attribution_fig(attribution(exact, exact))) == []
 
 
-def test_thinned_attribution_keeps_what_is_large_in_either_value(stored):
+def test_thinned_attribution_keeps_what_is_large_in_either_value():
     exact = large()
     approximate = exact.copy()
     approximate[5, 5:7] = [-0.2, 0.04]
-    table = attribution(stored, exact, approximate, range(20))
-    figure = patching.attribution_fig(table)
+    table = attribution(exact, approximate, range(20))
+    figure = neuron_figures.attribution_fig(table)
     assert f"{points(figure):,} of 100,000 points drawn: the 1,000 largest" in figure.layout.title.subtitle.text
     assert points(figure) < STATIC_LIMIT
     kept = {place for trace in figure.data for place in places(trace)}
     assert {(3, 10), (3, 11), (3, 12), (3, 13), (5, 5), (5, 6)} <= kept
-    browser = patching.attribution_fig(table, static=False)
+    browser = neuron_figures.attribution_fig(table, static=False)
     assert points(browser) == 100_000
     assert [type(trace) for trace in browser.data] == [go.Scattergl] * 2
-    assert patching.attribution_fig(table).to_json() == figure.to_json()
+    assert neuron_figures.attribution_fig(table).to_json() == figure.to_json()
 
 
-# Labels
-
-
-def test_labels_and_arrows_leave_important_points_free():
-    frame = Frame((0, 100), (0, 100))
-    anchor = frame.pixels(50, 50)[0]
-    free = Labels(frame, np.empty((0, 2))).beside(anchor, "31.892", np.empty((0, 2)))
-    assert free[0] == pytest.approx(0), "above, if nothing is in the way"
-    important = anchor + np.array([[0.0, -12.0], [3.0, -30.0]])
-    layout = Labels(frame, np.empty((0, 2)), important=important)
-    offset = layout.beside(anchor, "31.892", np.empty((0, 2)))
-    assert within(important, box_around(anchor + offset, "31.892")) == 0
-    assert offset != free
-
-
-def test_labels_of_neurons_in_a_crowd_do_not_overlap(stored):
+def test_labels_of_neurons_in_a_crowd_do_not_overlap():
     recovery = np.zeros((1, 1000))
     recovery[0, 500:508] = np.linspace(0.5, 0.4, 8)
     top = [(0, 500 + i, [" token"]) for i in range(8)]
-    figure = patching.neuron_map_fig(neuron_map(stored, recovery, [0], top))
+    figure = neuron_figures.neuron_map_fig(neuron_map(recovery, [0], top))
     frame, notes = frame_of(figure), figure.layout.annotations
     boxes = [box_around(frame.pixels(note.x, note.y)[0] + [note.ax, note.ay], note.text) for note in notes]
     assert len(boxes) == 8
     assert not any(overlap(box, other) for i, box in enumerate(boxes) for other in boxes[:i])
-
-
-def test_drawing_needs_no_torch():
-    code = "import sys, an_neuron.figures.patching; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,40 @@
+"""The figure of the logit lens."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from an_neuron.figures.labels import Frame, Labels, along, annotate, padded
+from an_neuron.figures.style import MARK_COLOR, add_reference, empty_figure, hover
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.texts import visible
+
+
+def logit_lens_fig(table: Table) -> go.Figure:
+    """Draw the mean logit difference read from the residual stream at each half layer.
+
+    Parameters
+    ----------
+    table
+        x[point], mean_logit_difference[point], point_label[point], model_logit_difference[prompt_pair].
+    """
+    x, y = table["x"], table["mean_logit_difference"]
+    own = float(np.nanmean(table["model_logit_difference"]))
+    frame = Frame(padded(x, 0.02), padded(np.append(y, own), 0.12))
+    figure = empty_figure("Logit Difference From Residual Stream", "Layer", "Logit Difference", frame)
+    labels = [visible(label) for label in table["point_label"]]
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            line_color=MARK_COLOR,
+            hovertext=labels,
+            hovertemplate=hover("<b>%{hovertext}</b>", "", "Layer=%{x}", "Logit Difference=%{y}"),
+        )
+    )
+    layout = Labels(frame, along(frame.pixels(x, y)))
+    add_reference(figure, layout, own, f"Model's own logit difference: {own:.2f}")
+    peak = int(np.nanargmax(y))
+    verb = "spikes to" if 0 < peak < len(y) - 1 else "peaks at"
+    annotate(figure, layout, [(x[peak], y[peak], f"Logit Difference {verb} {y[peak]:.2f}")])
+    return figure

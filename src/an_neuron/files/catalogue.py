@@ -1,0 +1,61 @@
+"""The table of all files: docs/files.md, made from the schemas of the package's modules.
+
+python -m an_neuron.files.catalogue > docs/files.md
+"""
+
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+
+import an_neuron
+from an_neuron.files.schema import Field, Schema
+
+INTRODUCTION = """# Files
+
+Every result, as the schemas in the code declare it; paths are below `results/{study}/`, unless they begin with
+`downloads/`. Each HDF5 file also has the root attributes study, model, revision, dtype and version, and each of its
+datasets the attributes dims, unit and description.
+
+This page is made by `python -m an_neuron.files.catalogue > docs/files.md`.
+"""
+
+
+def schemas() -> list[Schema]:
+    """Return every schema that a module of the package declares, by path."""
+    names = [module.name for module in pkgutil.walk_packages(an_neuron.__path__, "an_neuron.") if not module.ispkg]
+    values = [value for name in names for value in vars(import_module(name)).values() if isinstance(value, Schema)]
+    unique = {id(schema): schema for schema in values}  # a module may import another's
+    return sorted(unique.values(), key=lambda schema: schema.path)
+
+
+def render(declared: list[Schema]) -> str:
+    """Return the page: one table of all files, then the fields and attributes of each."""
+    overview = _table(("file", "what it holds"), [(f"`{schema.path}`", schema.description) for schema in declared])
+    sections = [_section(schema) for schema in declared if schema.fields or schema.attributes]
+    return "\n".join([INTRODUCTION, overview, *sections])
+
+
+def _section(schema: Schema) -> str:
+    parts = [f"## {schema.path}\n\n{schema.description[:1].upper()}{schema.description[1:]}.\n"]
+    if schema.fields:
+        parts.append(_table(("field", "dims", "kind", "unit", "description"), _rows(schema.fields)))
+    if schema.attributes:
+        parts.append(
+            _table(("attribute", "description"), [(f"`{name}`", text) for name, text in schema.attributes.items()])
+        )
+    return "\n".join(parts)
+
+
+def _rows(fields: Mapping[str, Field]) -> Iterator[tuple[str, ...]]:
+    for name, field in fields.items():
+        text = f"{field.description} (not in every file)" if field.optional else field.description
+        yield f"`{name}`", ", ".join(field.axes), field.kind, field.unit, text
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    print(render(schemas()), end="")
