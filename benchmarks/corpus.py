@@ -21,7 +21,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.batches import rows_per_batch
-from an_neuron.corpus.reader import PRECISIONS, Reader, record
+from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.reader import PRECISIONS, Reader
 from an_neuron.model.loading import process_weights
 
 READOUT = "unembedding"

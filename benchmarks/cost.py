@@ -10,9 +10,9 @@ Loading the model is not counted.
 import argparse
 from math import ceil
 
+from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.summaries import Summary
 from an_neuron.model.folder import Shape
-from an_neuron.study.checks import row_length
 from an_neuron.study.cost import hours, kept_bytes, matmul_rate, neuron_operations, token_operations
 
 SHAPES = {
@@ -44,7 +44,7 @@ def sweep_row(name: str, shape: Shape, rate: float) -> list[str]:
 def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float) -> list[str]:
     """Return what a corpus pass takes, in shards of at most so many hours, and what it keeps of a prompt pair."""
     n_tokens = CORPORA[corpus]
-    operations = n_tokens * token_operations(shape, row_length({}, shape))
+    operations = n_tokens * token_operations(shape, row_length(None, shape))
     whole = hours(operations, rate, CORPUS_SHARE)
     summary = Summary(shape.d_vocab)
     return [

@@ -42,6 +42,7 @@ rule extract_text:
         runtime=text_minutes,
     params:
         boilerplate=lambda wildcards: study_of(wildcards)["corpus"]["boilerplate"],
+        encoding=lambda wildcards: study_of(wildcards)["corpus"].get("encoding"),
     script:
         "../scripts/extract_text.py"
 

@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.rows import token_rows
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.corpus.rows import row_length, token_rows, write_tokens
 from an_neuron.jobs.job import job
 from an_neuron.model.folder import Tokenizer, read_shape
-from an_neuron.study.checks import row_length
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         folder = Path(snakemake.params.folder)
         text = Path(snakemake.input.text).read_text(encoding="utf-8")
         shape = read_shape(folder)
-        n_ctx = row_length({"n_ctx": snakemake.params.n_ctx}, shape)
+        n_ctx = row_length(snakemake.params.n_ctx, shape)
         rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab)
-        described = Dataset(rows, ("row", "pos"), "token id", "BOS and tokens of the corpus")
-        hdf5.write(snakemake.output[0], {"token_id": described}, snakemake.params.attributes)
+        write_tokens(snakemake.output[0], rows, snakemake.params.attributes)

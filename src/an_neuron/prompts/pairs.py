@@ -11,6 +11,7 @@ from an_neuron.errors import UserError
 from an_neuron.files import old_hdf5 as hdf5
 from an_neuron.files.old_hdf5 import Dataset
 from an_neuron.model.folder import Tokenizer
+from an_neuron.model.tokens import single_token
 
 PADDING = -1
 
@@ -53,22 +54,6 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
         if one != other:
             return pos
     raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
-
-
-def single_token(tokenizer: Tokenizer, text: str) -> int:
-    """Return the id of a text that is one token.
-
-    Raises
-    ------
-    UserError
-        If the text is several tokens; the message shows them.
-    """
-    ids = tokenizer.encode(text)
-    if len(ids) == 1:
-        return ids[0]
-    pieces = " + ".join(repr(piece) for piece in tokenizer.texts(ids))
-    hint = "" if text.startswith(" ") else f' A missing leading space is the usual cause: write " {text}".'
-    raise UserError(f"{text!r} is not a single token of this model but {len(ids)}: {pieces}.{hint}")
 
 
 def tokenize_prompts(tokenizer: Tokenizer, study: dict[str, Any]) -> Prompts:

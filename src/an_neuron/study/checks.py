@@ -10,9 +10,9 @@ from jsonschema.exceptions import ValidationError
 
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape, Tokenizer, folder_mistakes, read_shape
-from an_neuron.prompts.pairs import single_token, tokenize_prompts
+from an_neuron.model.tokens import single_token
+from an_neuron.prompts.pairs import tokenize_prompts
 
-LONGEST_ROW = 2048
 Config = Mapping[str, Any]
 
 
@@ -73,11 +73,6 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         except UserError as error:
             found.append(f"associations[{number}].token: {error}")
     return found
-
-
-def row_length(corpus: Config, shape: Shape) -> int:
-    """Return how many tokens, BOS included, a row of a study's corpus has."""
-    return int(corpus.get("n_ctx") or min(shape.n_ctx, LONGEST_ROW))
 
 
 def swept_layers(study: Config, shape: Shape) -> list[int]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from an_neuron.corpus.rows import row_length
 from an_neuron.model.folder import Shape
-from an_neuron.study.checks import row_length
 from an_neuron.study.cost import neuron_operations, row_operations, site_operations, token_operations
 
 UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
@@ -98,7 +98,7 @@ def congruence_operations(shape: Shape) -> int:
 
 def corpus_operations(shape: Shape, corpus: Mapping[str, Any], n_tokens: int, shards: int) -> int:
     """Return the operations of one shard of a corpus pass; `corpus` is a study's part of the configuration."""
-    return -(-n_tokens // shards) * token_operations(shape, row_length(corpus, shape))
+    return -(-n_tokens // shards) * token_operations(shape, row_length(corpus.get("n_ctx"), shape))
 
 
 def corpus_tokens(rows: Path, *texts: Path) -> int:

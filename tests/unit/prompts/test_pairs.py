@@ -3,12 +3,12 @@ import pytest
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
+from an_neuron.model.tokens import single_token
 from an_neuron.prompts.pairs import (
     PromptPair,
     Prompts,
     read_prompts,
     right_aligned,
-    single_token,
     token_attributes,
     tokenize_prompts,
     write_prompts,

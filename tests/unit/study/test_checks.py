@@ -10,7 +10,7 @@ from snakemake.utils import validate
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape
 from an_neuron.model.loading import PROCESSING
-from an_neuron.study.checks import check_config, check_with_model, row_length, swept_layers
+from an_neuron.study.checks import check_config, check_with_model, swept_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -184,13 +184,6 @@ def test_study_is_checked_against_a_fetched_model(orchard):
     orchard["neuron"] = {"layer": 3, "index": 128}
     with pytest.raises(UserError, match=r"(?s)layer: 3 is out of range.*index: 128 is out of range"):
         check_with_model(orchard, MODEL)
-
-
-def test_rows_are_as_long_as_the_model_reads_but_at_most_2048():
-    shape = Shape(n_layers=2, d_model=4, d_mlp=8, n_ctx=131072, d_vocab=9)
-    assert row_length({}, shape) == 2048
-    assert row_length({"n_ctx": 512}, shape) == 512
-    assert row_length({"n_ctx": 0}, Shape(2, 4, 8, 1024, 9)) == 1024
 
 
 def test_swept_layers_are_the_listed_ones_or_all():
