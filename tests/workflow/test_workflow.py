@@ -226,12 +226,11 @@ def test_a_book_is_downloaded_once_and_held_against_its_checksum(project, served
     text = "results/orchard/corpus/text.txt"
     ran = project.snakemake(text)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert (project.folder / "results/orchard/corpus/book.html").read_bytes() == book
     first = (project.folder / text).read_bytes()
     corpus["sha256"] = "0" * 64
     ran = project.snakemake(text)
     assert ran.returncode != 0
-    assert "but config.yaml expects 0000" in ran.stdout + ran.stderr
+    assert "not the expected 0000" in ran.stdout + ran.stderr
     kept = [path.read_bytes() for path in (project.folder / "downloads" / "books").glob("*book.html")]
     assert kept == [book]
     corpus["sha256"] = hashlib.sha256(book).hexdigest()

@@ -13,6 +13,7 @@ from an_neuron.errors import UserError
 from an_neuron.jobs.modules import modules_behind, put_on_python_path
 from an_neuron.model.folder import read_shape, weight_files
 from an_neuron.corpus.associations import association_names
+from an_neuron.corpus.sources import book_name
 
 put_on_python_path()
 
@@ -110,7 +111,19 @@ def hub_source(name):
 
 def book_file(wildcards):
     corpus = study_of(wildcards)["corpus"]
-    return corpus.get("file", f"results/{wildcards.study}/corpus/book.html")
+    if "file" in corpus:
+        return corpus["file"]
+    return f"downloads/books/{book_name(corpus['url'], corpus.get('sha256'))}"
+
+
+def book_source(name):
+    """Return the URL of a downloaded book, and its checksum where a study gives one."""
+    sources = (study["corpus"] for study in config["studies"].values())
+    return next(
+        {key: corpus.get(key) for key in ("url", "sha256")}
+        for corpus in sources
+        if "url" in corpus and book_name(corpus["url"], corpus.get("sha256")) == name
+    )
 
 
 def model_folder(wildcards):

@@ -2,14 +2,13 @@
 
 
 rule download_book:
-    input:
-        library=behind("download_book"),
+    # No modules: what a URL sends does not depend on them, and an edit must not need the network.
     output:
-        "results/{study}/corpus/book.html",
+        "downloads/books/{book}",
     log:
-        "results/{study}/logs/download_book.log",
+        "downloads/logs/download_book/{book}.log",
     benchmark:
-        "results/{study}/benchmarks/download_book.tsv"
+        "downloads/benchmarks/download_book/{book}.tsv"
     conda:
         "../../envs/an_neuron.yaml"
     resources:
@@ -17,10 +16,7 @@ rule download_book:
         mem_mb=each_attempt(1000),
         runtime=each_attempt(30),
     params:
-        folder="downloads/books",
-        source=lambda wildcards: {
-            key: study_of(wildcards)["corpus"].get(key) for key in ("url", "sha256")
-        },
+        source=lambda wildcards: book_source(wildcards.book),
     script:
         "../scripts/download_book.py"
 
