@@ -21,7 +21,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.batches import rows_per_batch
-from an_neuron.corpus.reader import PRECISIONS, Reader, record
+from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.reader import PRECISIONS, Reader
 from an_neuron.model.loading import process_weights
 
 READOUT = "unembedding"
@@ -94,7 +95,7 @@ def operations(bridge: TransformerBridge, n_ctx: int) -> int:
 
 
 def compare(bridge: TransformerBridge, name: str, args: argparse.Namespace) -> None:
-    """Print the time of a pass with 1 and 16 associations beside those of its peers, and its share of the matrix products."""
+    """Print the time of a pass with 1 and 16 associations beside its peers', and its share of the matrix products."""
     rows = some_rows(bridge, args.rows)
     size = rows_per_batch(rows.shape[1], bridge.cfg.device == "cpu")
     plain = random_model(name, args.device)

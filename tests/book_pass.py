@@ -3,24 +3,27 @@
 import numpy as np
 
 from an_neuron.corpus.batches import shard_rows
-from an_neuron.corpus.reader import Reader, record
-from an_neuron.corpus.recordings import gather, write_shard
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.gathering import gather
+from an_neuron.corpus.reader import Reader
+from an_neuron.corpus.recorded import Kept
+from an_neuron.corpus.rows import write_tokens
+from an_neuron.corpus.shards import Part, write_shard
+
+ORIGIN = {"readout": "unembedding", "precision": "highest"}
 
 
 def gathered(folder, tiny, rows, associations, n_shards=1, keep="all", dtype="float32", size=None):
     """Read rows in shards, gather these, and return the gathered file's path."""
     rows = np.asarray(rows, dtype=np.int32)
     tokens = folder / "corpus" / "tokens.h5"
-    hdf5.write(tokens, {"token_id": Dataset(rows, ("row", "pos"))}, {})
+    write_tokens(tokens, rows, {})
     reader = Reader(tiny.raw, associations, "unembedding")
-    origin = {"readout": "unembedding", "precision": "highest"}
     shards = [folder / "activations" / "shards" / f"{number + 1}-of-{n_shards}.h5" for number in range(n_shards)]
     for number, path in enumerate(shards):
         bounds = shard_rows(*rows.shape, number, n_shards)
         parts = record(reader, rows, *bounds, size=size)
-        write_shard(path, parts, rows, bounds, associations, reader.d_vocab, keep, dtype, origin)
+        write_shard(path, parts, Part(rows, *bounds), associations, reader.d_vocab, Kept(keep, dtype), ORIGIN)
     path = folder / "activations" / "associations.h5"
     gather(path, shards, tokens, tiny.tokenizer.vocabulary(reader.d_vocab), {"study": "tiny"})
     return path

@@ -11,6 +11,8 @@ from threading import Thread
 import pytest
 from project import ROOT, Project
 
+from an_neuron.corpus.sources import book_name
+
 pytestmark = pytest.mark.workflow
 
 # Runs in every Python of a build. A job that would give a listed result its name waits, the first time, until all the
@@ -163,7 +165,7 @@ def test_a_killed_download_leaves_nothing_and_is_made_again(tmp_path):
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/book.html"
         project.config["studies"]["orchard"]["corpus"] = {"url": url}
-        book = project.folder / "results/orchard/corpus/book.html"
+        book = project.folder / "downloads/books" / book_name(url)
         with project.start("results/orchard/corpus/text.txt") as handler.process:
             handler.process.communicate(timeout=300)
         assert handler.process.returncode == -signal.SIGKILL

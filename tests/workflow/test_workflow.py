@@ -239,7 +239,7 @@ def test_a_book_is_downloaded_once_for_all_studies_and_held_against_its_checksum
     corpus["sha256"] = "0" * 64
     ran = project.snakemake(texts[0])
     assert ran.returncode != 0
-    assert "but config.yaml expects 0000" in ran.stdout + ran.stderr
+    assert "not the expected 0000" in ran.stdout + ran.stderr
     kept = [path.read_bytes() for path in (project.folder / "downloads" / "books").glob("*book.html")]
     assert kept == [book]
 

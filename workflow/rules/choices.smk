@@ -14,6 +14,12 @@ def hub_source(wildcards):
     )
 
 
+def book_source(wildcards):
+    """Return the address of a downloaded book, and its checksum where a study gives one."""
+    downloaded = (study for study in STUDIES.values() if study.corpus.url)
+    return next(study.book_source for study in downloaded if study.book_key == wildcards.book)
+
+
 def shape(study):
     """Return a model's sizes; a model of the hub is fetched first."""
     if study.model.hub:

@@ -1,23 +1,21 @@
 """The corpus: downloaded, its text extracted and tokenized."""
 
 
+# No modules among its inputs: what a URL sends does not depend on them, and an edit must not need the network.
 rule download_book:
-    input:
-        library=behind("download_book"),
     output:
-        "results/{study}/corpus/book.html",
+        "downloads/books/{book}",
     log:
-        "results/{study}/logs/download_book.log",
+        "downloads/logs/download_book/{book}.log",
     benchmark:
-        "results/{study}/benchmarks/download_book.tsv"
+        "downloads/benchmarks/download_book/{book}.tsv"
     localrule: True
     conda:
         ENVIRONMENT
     resources:
         network=1,
     params:
-        folder="downloads/books",
-        source=of_study("book_source"),
+        source=book_source,
     script:
         "../scripts/download_book.py"
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.batches import shard_rows
-from an_neuron.corpus.reader import Reader, record
-from an_neuron.corpus.recordings import write_shard
+from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.reader import Reader
+from an_neuron.corpus.recorded import Kept
+from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.files import hdf5
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import pick
@@ -15,11 +17,11 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
         options, rows = snakemake.params.options, corpus["token_id"]
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
-        bounds = shard_rows(*rows.shape, shard - 1, n_shards)
+        first, upto = shard_rows(*rows.shape, shard - 1, n_shards)
         associations = read_associations(snakemake.input.associations)
         model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
         reader = Reader(model, associations, options["readout"], options["precision"])
         attributes = {**snakemake.params.attributes, **options}
-        recorded = record(reader, rows, *bounds)
-        kept = options["keep"], options["dtype"]
-        write_shard(snakemake.output[0], recorded, rows, bounds, associations, reader.d_vocab, *kept, attributes)
+        recorded, kept = record(reader, rows, first, upto), Kept(options["keep"], options["dtype"])
+        part = Part(rows, first, upto)
+        write_shard(snakemake.output[0], recorded, part, associations, reader.d_vocab, kept, attributes)

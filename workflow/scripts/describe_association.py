@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from an_neuron.corpus.description import describe_association, write_association
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.job import job
 from an_neuron.model.tokenizer import Tokenizer
 
@@ -13,6 +13,5 @@ if __name__ == "__main__":
         described, predictions = describe_association(
             Path(snakemake.input.gathered), snakemake.wildcards.association, tokenizer
         )
-        with replacing(snakemake.output.predictions) as temporary:
-            predictions.to_csv(temporary, index=False)
+        write_csv(snakemake.output.predictions, predictions)
         write_association(Path(snakemake.output.table), described, snakemake.params.attributes)

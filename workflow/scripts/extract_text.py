@@ -4,14 +4,13 @@ from pathlib import Path
 
 from an_neuron.corpus.boilerplate import without_boilerplate
 from an_neuron.corpus.text import extract_text
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_text
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         book = Path(snakemake.input[0])
-        text = extract_text(book)
+        text = extract_text(book, snakemake.params.encoding)
         if snakemake.params.boilerplate == "drop":
             text = without_boilerplate(text, book)
-        with replacing(snakemake.output[0]) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+        write_text(snakemake.output[0], text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.overview import associations_frame, write_associations_html
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 
@@ -13,6 +13,5 @@ if __name__ == "__main__":
         frame = associations_frame(
             read_associations(snakemake.input.associations), [read(path) for path in snakemake.input.tables]
         )
-        with replacing(snakemake.output.csv) as temporary:
-            frame.to_csv(temporary, index=False)
+        write_csv(snakemake.output.csv, frame)
         write_associations_html(frame, Path(snakemake.output.html))

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from an_neuron.corpus.examples import examples_frame, write_examples_html
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         table = read(snakemake.input[0])
-        with replacing(snakemake.output.csv) as temporary:
-            examples_frame(table).to_csv(temporary, index=False)
+        write_csv(snakemake.output.csv, examples_frame(table))
         write_examples_html(table, Path(snakemake.output.html))

@@ -8,10 +8,11 @@ from an_neuron.study.provenance_page import write_html
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        given, params = snakemake.input, snakemake.params
-        built = [*given.figures, *given.neuron, *given.associations, *given.layers]
+        params = snakemake.params
+        sources = list(snakemake.input.origin)
+        built = [path for path in snakemake.input if path not in {*sources, *snakemake.input.library}]
         config = {"study": params.study, **params.shared}
-        here, study = Path(__file__).parent, snakemake.wildcards.study
-        record = provenance(config, study, here, given.origin, built, Path(params.benchmarks))
+        workflow, study = Path(__file__).parent, snakemake.wildcards.study
+        record = provenance(config, study, workflow, sources, built, Path(params.benchmarks))
         write_record(Path(snakemake.output.json), record)
         write_html(record, Path(snakemake.output.html))

@@ -3,19 +3,20 @@
 import json
 from pathlib import Path
 
-from an_neuron.corpus.associations import mutually_exclusive, named_associations, unique, write_associations
-from an_neuron.files import hdf5
+from an_neuron.corpus.associations import unique, write_associations
+from an_neuron.corpus.selection import exclusive_associations, named_associations
+from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        study, given = snakemake.params.study, snakemake.input
-        chosen = given.get("neuron")
+        study, files = snakemake.params.study, snakemake.input
+        chosen = files.get("neuron")
         neuron = json.loads(Path(chosen).read_text()) if chosen else study["neuron"]
-        associations = named_associations(
-            Tokenizer(Path(snakemake.params.folder)), study["answer"], neuron, study["associations"]
-        )
+        tokenizer = Tokenizer(Path(snakemake.params.folder))
+        associations = named_associations(tokenizer, study["answer"], neuron, study["associations"])
         if study["top"]:
-            associations += mutually_exclusive(hdf5.read(given.top_neurons), hdf5.read(given.top_tokens), study["top"])
+            best = read(files.top_neurons), read(files.top_tokens)
+            associations += exclusive_associations(*best, study["top"])
         write_associations(snakemake.output[0], unique(associations))

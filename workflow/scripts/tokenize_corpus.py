@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.rows import row_length, token_rows
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.corpus.rows import row_length, token_rows, write_tokens
 from an_neuron.jobs.job import job
 from an_neuron.model.folder import read_shape
 from an_neuron.model.tokenizer import Tokenizer
@@ -16,5 +14,4 @@ if __name__ == "__main__":
         shape = read_shape(folder)
         n_ctx = row_length(snakemake.params.n_ctx, shape)
         rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab)
-        described = Dataset(rows, ("row", "pos"), "token id", "BOS and tokens of the corpus")
-        hdf5.write(snakemake.output[0], {"token_id": described}, snakemake.params.attributes)
+        write_tokens(snakemake.output[0], rows, snakemake.params.attributes)

@@ -1,21 +1,22 @@
-"""Associations: the best-aligned ones of a model, their names in files, and the list of a study's."""
+"""Associations of a token and a neuron: their names in files, and associations.json."""
 
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from an_neuron.errors import DamagedFileError
+from an_neuron.files.atomic import write_json
+from an_neuron.files.schema import Schema
 
-from an_neuron.errors import UserError
-from an_neuron.files.atomic import replacing
-from an_neuron.files.hdf5 import Table
-from an_neuron.model.tokenizer import Tokenizer
-from an_neuron.model.tokens import single_token
-
+ASSOCIATIONS = Schema(
+    "associations.json",
+    "the studied associations: a list of objects with token, token_id, layer, index, source (studied, listed or "
+    "exclusive) and name (of their files)",
+)
 LONGEST_SLUG = 40  # characters, of up to 4 bytes each; a file's name may have 255 bytes
 SOURCES = ("studied", "listed", "exclusive")
 
@@ -31,57 +32,8 @@ class Association:
     source: str
 
 
-def mutually_exclusive(top_neurons: Table, top_tokens: Table, number: int) -> list[Association]:
-    """Return the associations whose token is the neuron's best and whose neuron the token's, those that stand out first.
-
-    How far an association stands out is the product of two gaps: from the token's best neuron to its second, and from the
-    neuron's best token to its second. Where a gap is 0, or there is no second, nothing does, and no association is returned.
-    Of equal products that of the lower token id comes first.
-
-    Parameters
-    ----------
-    top_neurons, top_tokens
-        congruence/top_neurons.h5 and congruence/top_tokens.h5, with at least two of each.
-    number
-        How many associations to return; there are fewer where the model has not as many.
-    """
-    layer, index = top_neurons["layer"][:, 0], top_neurons["index"][:, 0]  # [d_vocab]
-    mutual = top_tokens["token"][layer, index, 0] == np.arange(len(layer))
-    product = _gap(top_neurons["value"]) * _gap(top_tokens["value"])[layer, index]
-    found = np.flatnonzero(mutual & (product > 0))
-    best = found[np.argsort(-product[found], kind="stable")][:number]
-    return [
-        Association(str(top_neurons["token"][token]), int(token), int(layer[token]), int(index[token]), "exclusive")
-        for token in best
-    ]
-
-
-def named_associations(
-    tokenizer: Tokenizer, answer: str, neuron: Mapping[str, int], listed: Iterable[Mapping[str, Any]]
-) -> list[Association]:
-    """Return the studied association, and those that a configuration lists, each with token, layer and index.
-
-    Raises
-    ------
-    UserError
-        If a text is not a single token.
-    """
-    first = Association(answer, single_token(tokenizer, answer), neuron["layer"], neuron["index"], "studied")
-    others = [
-        Association(
-            association["token"],
-            single_token(tokenizer, association["token"]),
-            association["layer"],
-            association["index"],
-            "listed",
-        )
-        for association in listed
-    ]
-    return [first, *others]
-
-
 def studied_tokens(associations: Iterable[Association]) -> list[int]:
-    """Return the different token ids of some associations, in their order."""
+    """Return the different token ids of associations, in their order."""
     return list(dict.fromkeys(association.token_id for association in associations))
 
 
@@ -97,25 +49,28 @@ def association_names(associations: Iterable[tuple[str, int, int]]) -> list[str]
     """Return the name in files of each (token, layer, index): token_{slug}_neuron_{layer}.{index}.
 
     The slug is the stripped token with underscores for what is no letter, digit or underscore; of a token that has
-    none, it is an x and the token's bytes in hexadecimal. A name that was given before, as to " an" after "an", gets a
+    none, it is an x and the token's bytes in hexadecimal. A name that is taken, as that of " an" for "an", gets a
     number: token_an_2_neuron_…. Upper and lower case count as the same, as they do in some file systems.
     """
     names: list[str] = []
-    given: set[str] = set()
+    taken: set[str] = set()
     for token, layer, index in associations:
-        name = next(name for name in _candidates(_slug(token), layer, index) if name.casefold() not in given)
-        given.add(name.casefold())
+        name = next(name for name in _candidates(_slug(token), layer, index) if name.casefold() not in taken)
+        taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def names_of(associations: Iterable[Association]) -> list[str]:
+    """Return the name in files of each association."""
+    return association_names((one.token, one.layer, one.index) for one in associations)
 
 
 def write_associations(path: str | Path, associations: Iterable[Association]) -> None:
     """Write associations.json: a list of associations with the fields of Association, and their name in files."""
     associations = list(associations)
-    names = association_names((association.token, association.layer, association.index) for association in associations)
-    listed = [{**asdict(association), "name": name} for association, name in zip(associations, names, strict=True)]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    names = names_of(associations)
+    write_json(path, [{**asdict(one), "name": name} for one, name in zip(associations, names, strict=True)], indent=1)
 
 
 def read_associations(path: str | Path) -> list[Association]:
@@ -123,26 +78,18 @@ def read_associations(path: str | Path) -> list[Association]:
 
     Raises
     ------
-    UserError
-        If the file is missing or broken; the message names it.
+    DamagedFileError
+        If the file is missing or broken.
     """
     try:
-        listed = json.loads(Path(path).read_text(encoding="utf-8"))
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run snakemake again.") from error
+        raise DamagedFileError(path, f"cannot be read ({error.strerror})") from error
     except ValueError as error:  # neither UTF-8 nor JSON
-        raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again.") from error
-    if not isinstance(listed, list) or not all(map(_is_association, listed)):
-        raise UserError(f"{path} holds no list of tokens and neurons; delete it and run snakemake again.")
-    return [Association(**{field.name: entry[field.name] for field in fields(Association)}) for entry in listed]
-
-
-def _gap(values: np.ndarray) -> np.ndarray:
-    """Return how far the best is above the second, [..., k] to [...]; NaN where that is not a positive number."""
-    best, second = values[..., 0].astype(float), values[..., 1].astype(float)
-    with np.errstate(invalid="ignore"):  # -inf, where there is no best, less -inf
-        gap = best - second
-    return np.where(np.isfinite(gap) & (gap > 0), gap, np.nan)
+        raise DamagedFileError(path, f"is damaged ({error})") from error
+    if not isinstance(entries, list) or not all(map(_is_association, entries)):
+        raise DamagedFileError(path, "holds no list of tokens and neurons")
+    return [Association(**{field.name: entry[field.name] for field in fields(Association)}) for entry in entries]
 
 
 def _slug(token: str) -> str:

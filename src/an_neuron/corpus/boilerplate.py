@@ -35,7 +35,8 @@ _CREDITS = re.compile(
     rf"(?:{_PARAGRAPH}(?=\n\s*\n|\Z)|[^\n]*)",
     re.IGNORECASE | re.DOTALL,
 )
-_REMEDY = "write `boilerplate: keep` under corpus in config.yaml, or cut the file yourself."
+_REMEDY = "keep its boilerplate, or cut the file yourself."
+_SETTING = "corpus: {boilerplate: keep}"
 
 
 def without_boilerplate(text: str, path: Path) -> str:
@@ -63,18 +64,19 @@ def without_boilerplate(text: str, path: Path) -> str:
     """
     end = _END.search(text)
     if end and _START.search(text, end.end()):
-        raise UserError(f"The book {path} holds several books of Project Gutenberg; {_REMEDY}")
+        raise UserError(f"The book {path} holds several books of Project Gutenberg; {_REMEDY}", _SETTING)
     last = _last_place(text, end.start() if end else None)
     starts = [match.end() for marker in (_START, _SMALL_PRINT) for match in marker.finditer(text, 0, last)]
     if not starts and last == len(text):
         raise UserError(
             f"The book {path} has no marker of Project Gutenberg, such as '*** START OF THE PROJECT GUTENBERG EBOOK' "
-            f"or '*** END OF THE PROJECT GUTENBERG EBOOK'; {_REMEDY}"
+            f"or '*** END OF THE PROJECT GUTENBERG EBOOK'; {_REMEDY}",
+            _SETTING,
         )
     book = text[max(starts, default=0) : last]
     book = _without_credits(book) if starts else book.strip()
     if not book:
-        raise UserError(f"The book {path} has nothing between Project Gutenberg's markers; {_REMEDY}")
+        raise UserError(f"The book {path} has nothing between Project Gutenberg's markers; {_REMEDY}", _SETTING)
     return book
 
 

@@ -8,11 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_text
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.schema import Field, Schema
 from an_neuron.files.texts import neuron_and_token, visible
 
-EXAMPLE_COLUMNS = ("activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos")
+EXAMPLES = Schema(
+    "examples/{association}.csv",
+    "the places of the corpus at which an association's neuron is most active",
+    {
+        "rank": Field("row", "int32", "", "from 1, most active first"),
+        "activation": Field("row", "float32", "", "the neuron's activation"),
+        "margin": Field("row", "float32", "logits", "the token's margin"),
+        "prediction": Field("row", "text", "", "the model's top prediction"),
+        "next": Field("row", "text", "", "the token that really follows"),
+        "before": Field("row", "text", "", "the text before the token at the place"),
+        "token": Field("row", "text", "", "the token at the place"),
+        "after": Field("row", "text", "", "the text after it"),
+        "row": Field("row", "int32", "", "row of the corpus"),
+        "pos": Field("row", "int32", "", "position in the row"),
+    },
+)
+EXAMPLES_PAGE = Schema("examples/{association}.html", "the same as a page to read")
 BAR_COLOR = "#f6b8b8"
 TOP_COLOR = "#cf222e"  # of the margin where the token is the top prediction
 
@@ -49,16 +66,14 @@ def examples_frame(table: Table) -> pd.DataFrame:
     Parameters
     ----------
     table
-        example_{activation, margin, row, pos, before, token, after, next, prediction}[context].
+        activations/{association}.h5, or its fields example_….
 
     Returns
     -------
     pandas.DataFrame
-        rank (from 1), activation, margin, prediction (the model's top prediction), next (the token that really
-        follows), before, token, after (the text around the token at the place), row, pos (where in the corpus), most
-        active first.
+        The columns of `EXAMPLES`, most active first.
     """
-    frame = pd.DataFrame({name: table[f"example_{name}"] for name in EXAMPLE_COLUMNS})
+    frame = pd.DataFrame({name: table[f"example_{name}"] for name in EXAMPLES.fields if name != "rank"})
     frame = frame.sort_values("activation", ascending=False, kind="stable", ignore_index=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return frame
@@ -83,8 +98,7 @@ def write_examples_html(table: Table, path: str | Path) -> None:
         style=f"{style}</style>",
         table=body.strip() if len(frame) else "",
     )
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _styled(frame: pd.DataFrame) -> Any:

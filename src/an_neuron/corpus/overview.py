@@ -1,4 +1,4 @@
-"""All associations of a study in one table: what the corpus shows of each."""
+"""All associations of a study in one table, associations.csv and associations.html: what the corpus shows of each."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +8,27 @@ import pandas as pd
 from an_neuron.corpus.associations import Association
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
+from an_neuron.files.schema import Field, Schema
 
+OVERVIEW = Schema(
+    "associations.csv",
+    "what the corpus shows of each association",
+    {
+        "token": Field("row", "text", "", "the token, in quotes"),
+        "token_id": Field("row", "int32", "token id", "its id"),
+        "layer": Field("row", "int32", "", "the neuron's layer"),
+        "index": Field("row", "int32", "", "the neuron's number in its layer"),
+        "source": Field("row", "text", "", "studied, listed or exclusive"),
+        "occurrences": Field("row", "int64", "tokens", "how often the token stands in the corpus"),
+        "top_predictions": Field("row", "int64", "tokens", "how often it is the top prediction"),
+        "largest_activation": Field("row", "float32", "", "the neuron's largest activation"),
+        "best_threshold": Field("row", "float32", "", "the threshold of activation with the largest F1"),
+        "best_precision": Field("row", "float32", "1", "its precision as a predictor of the top prediction"),
+        "best_recall": Field("row", "float32", "1", "its recall"),
+        "best_f1": Field("row", "float32", "1", "its F1"),
+    },
+)
+OVERVIEW_PAGE = Schema("associations.html", "the same as a page to read")
 MEASURED = (
     "occurrences", "top_predictions", "largest", "best_threshold", "best_precision", "best_recall", "best_f1",
 )  # fmt: skip
@@ -27,27 +47,22 @@ def associations_frame(associations: Sequence[Association], tables: Iterable[Tab
     Returns
     -------
     pandas.DataFrame
-        token (in quotes), token_id, layer, neuron, source, how often the token occurs and is the top prediction, the
-        largest activation, and the threshold of activation with the largest F1, with its precision, recall and F1.
+        The columns of `OVERVIEW`.
     """
-    rows = []
-    for association, table in zip(associations, tables, strict=True):
-        own = [repr(association.token), association.token_id, association.layer, association.index, association.source]
-        rows.append(own + [table.attributes[name] for name in MEASURED])
-    names = [
-        "token",
-        "token_id",
-        "layer",
-        "index",
-        "source",
-        *(name.replace("largest", "largest_activation") for name in MEASURED),
+    rows = [
+        [repr(one.token), one.token_id, one.layer, one.index, one.source]
+        + [table.attributes[name] for name in MEASURED]
+        for one, table in zip(associations, tables, strict=True)
     ]
-    return pd.DataFrame(rows, columns=names).round(4)
+    return pd.DataFrame(rows, columns=list(OVERVIEW.fields)).round(4)
 
 
 def write_associations_html(frame: pd.DataFrame, path: Path) -> None:
-    """Write the associations as a small page, the best F1 first among the aligned."""
+    """Write the associations as a small page."""
     shown = frame.rename(columns=lambda name: name.replace("_", " "))
     styled = shown.style.format(precision=3, na_rep="–", thousands=",", escape="html")
-    said = f'{len(frame)} associations; precision and recall of "activation > threshold" as a predictor of the top prediction.'
-    write_page(path, styled, said)
+    sentence = (
+        f'{len(frame)} associations; precision and recall of "activation > threshold" as a predictor of the top '
+        "prediction."
+    )
+    write_page(path, styled, sentence)

@@ -1,20 +1,32 @@
-"""A corpus as rows of tokens (notebook, cell 59)."""
+"""A corpus as rows of tokens (notebook, cell 59), corpus/tokens.h5."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import Shape
-from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.files.schema import Field, Schema
+
+if TYPE_CHECKING:
+    from an_neuron.model.folder import Shape
+    from an_neuron.model.tokenizer import Tokenizer
 
 LONGEST_ROW = 2048
+TOKENS = Schema(
+    "corpus/tokens.h5",
+    "the book in rows of BOS and n_ctx - 1 tokens",
+    {"token_id": Field("row pos", "int32", "token id", "BOS and tokens of the corpus")},
+)
 
 
-def row_length(n_ctx: int | None, shape: Shape) -> int:
+def row_length(n_ctx: int | None, shape: "Shape") -> int:
     """Return how many tokens, BOS included, a row has: n_ctx, or where that is None or 0 what suits the model."""
     return n_ctx or min(shape.n_ctx, LONGEST_ROW)
 
 
-def token_rows(tokenizer: Tokenizer, text: str, n_ctx: int, d_vocab: int) -> np.ndarray:
+def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int) -> np.ndarray:
     """Cut a text into rows of BOS and n_ctx - 1 tokens; the remainder is dropped.
 
     Parameters
@@ -42,8 +54,9 @@ def token_rows(tokenizer: Tokenizer, text: str, n_ctx: int, d_vocab: int) -> np.
     n_rows = len(ids) // (n_ctx - 1)
     if n_rows == 0:
         raise UserError(
-            f"The corpus has {len(ids)} tokens, fewer than the {n_ctx - 1} of one row; give a longer text, or write a "
-            f"smaller `corpus: {{n_ctx: …}}` in config.yaml."
+            f"The corpus has {len(ids)} tokens, fewer than the {n_ctx - 1} of one row; it needs a longer text, or "
+            "shorter rows.",
+            f"corpus: {{n_ctx: {max(2, len(ids))}}}",
         )
     if (largest := max(int(ids.max()), tokenizer.bos)) >= d_vocab:
         raise UserError(
@@ -52,3 +65,10 @@ def token_rows(tokenizer: Tokenizer, text: str, n_ctx: int, d_vocab: int) -> np.
         )
     body = ids[: n_rows * (n_ctx - 1)].reshape(n_rows, n_ctx - 1)
     return np.concatenate([np.full((n_rows, 1), tokenizer.bos, dtype=np.int32), body], axis=1)
+
+
+def write_tokens(path: str | Path, rows: np.ndarray, attributes: Mapping[str, Any]) -> None:
+    """Write corpus/tokens.h5."""
+    from an_neuron.files import hdf5
+
+    hdf5.write(path, TOKENS, {"token_id": rows}, attributes)

@@ -1,4 +1,4 @@
-"""What a corpus pass can be boiled down to as it goes on: counts by bin, and the most activating places.
+"""A streaming summary of a corpus pass: counts by bin, and the most activating places.
 
 Memory does not depend on the corpus, and the summaries of parts of a corpus add up to exactly that of the whole.
 """
@@ -52,7 +52,7 @@ class Places:
         return self.of(np.lexsort((self.pos, self.row, -self.activation))[:number])
 
     def of(self, which: np.ndarray) -> "Places":
-        """Return some of the places."""
+        """Return the places at these indices, or where this mask is true."""
         return Places(*(part[which] for part in self.parts()))
 
     def joined(self, other: "Places") -> "Places":
@@ -90,8 +90,7 @@ class Summary:
 
     def add(self, activation: np.ndarray, margin: np.ndarray, top_prediction: np.ndarray, first_row: int) -> None:
         """Add the next rows, each [row, pos]; first_row says where in the corpus they begin."""
-        own = bins(activation, ACTIVATION_EDGES)
-        np.add.at(self.count, (own, bins(margin, MARGIN_EDGES)), 1)
+        np.add.at(self.count, (bins(activation, ACTIVATION_EDGES), bins(margin, MARGIN_EDGES)), 1)
         np.add.at(self.prediction_count, (bins(activation, OCTAVE_EDGES), top_prediction), 1)
         row, pos = np.indices(activation.shape, dtype=np.int32)
         columns = (activation, margin, row + np.int32(first_row), pos, top_prediction)

@@ -6,6 +6,8 @@ import numpy as np
 
 MOST_POINTS = 20_000
 """How many thresholds of a curve are kept to be drawn; the best one is found among all."""
+ROUNDING = 1e-12
+"""How far apart, relatively, two F1 of equal worth may be computed."""
 
 
 def f1_score(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
@@ -66,7 +68,7 @@ def curve_of_values(activation: np.ndarray, hit: np.ndarray) -> Curve:
 
 
 def curve_of_counts(values: np.ndarray, hits: np.ndarray, totals: np.ndarray, all_hits: int) -> Curve:
-    """Return the curve with a threshold at 0 and at each of some values.
+    """Return the curve with a threshold at 0 and at each value.
 
     Parameters
     ----------
@@ -80,6 +82,11 @@ def curve_of_counts(values: np.ndarray, hits: np.ndarray, totals: np.ndarray, al
     hits_above, above = (np.append(np.cumsum(counts[::-1])[::-1], 0) for counts in (hits, totals))
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = hits_above / above, hits_above / np.float64(all_hits)
-    f1 = 2 * hits_above / np.maximum(above + all_hits, 1)
-    best = int(f1.argmax()) if f1.max() > 0 else None
-    return Curve(np.append(0.0, values), precision, recall, best)
+    return Curve(np.append(0.0, values), precision, recall, _best(f1_score(precision, recall)))
+
+
+def _best(f1: np.ndarray) -> int | None:
+    """Return the place of the largest F1, the first of equal ones, which may differ in their last digits."""
+    if not (f1 > 0).any():
+        return None
+    return int(np.flatnonzero(f1 >= np.nanmax(f1) * (1 - ROUNDING))[0])

@@ -51,5 +51,6 @@ def _prompt_pair_mistakes(tokenizer: Tokenizer, prompt_pair: PromptPair) -> list
     clean, corrupted = ("|".join(tokenizer.texts(ids[1:])) for ids in (prompt_pair.clean, prompt_pair.corrupted))
     return [
         f"the clean prompt has {len(prompt_pair.clean)} tokens with BOS, the corrupted one "
-        f"{len(prompt_pair.corrupted)}; patching needs equal lengths, so choose words of equally many tokens. Clean: {clean}  Corrupted: {corrupted}"
+        f"{len(prompt_pair.corrupted)}; patching needs equal lengths, so choose words of equally many tokens. "
+        f"Clean: {clean}  Corrupted: {corrupted}"
     ]

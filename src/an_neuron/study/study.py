@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 
 AUTO = "auto"
 MODELS = "downloads/models"
+BOOKS = "downloads/books"
 FETCHED = "fetched.json"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
@@ -152,9 +154,18 @@ class Study:
         return [str(path) for path in [*small, *weight_files(folder)]]
 
     @property
+    def book_key(self) -> str:
+        """The name of a downloaded book under downloads/books; studies of one address and checksum share it."""
+        if self.corpus.url is None:
+            raise ValueError(f"the book of {self.name} is a local file")
+        return book_name(self.corpus.url, self.corpus.sha256)
+
+    @property
     def book_file(self) -> str:
         """The file with the study's text, HTML or plain: a local one, or where it is downloaded to."""
-        return self.corpus.file if self.corpus.file is not None else f"{self.results}/corpus/book.html"
+        if self.corpus.file is not None:
+            return self.corpus.file
+        return f"{BOOKS}/{self.book_key}"
 
     @property
     def sources(self) -> list[str]:

@@ -25,7 +25,7 @@ def refusal(text):
     message = str(caught.value)
     assert "\n" not in message
     assert "olive.txt" in message
-    assert "boilerplate: keep" in message
+    assert caught.value.setting == "corpus: {boilerplate: keep}"
     return message
 
 

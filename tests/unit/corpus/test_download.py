@@ -3,17 +3,16 @@ import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
-import pooch.core
 import pytest
 
-from an_neuron.corpus.download import cache_name, download
+from an_neuron.corpus.download import download
+from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 
 BOOK = b"<p>It was an apple.</p>\n" * 200
 OTHER = BOOK.replace(b"apple", b"olive")
-BY_HAND = "download the file by hand and set `corpus: {file: PATH}` in config.yaml."
+BY_HAND = "or download the file by hand."
 
 
 def sum_of(content):
@@ -88,15 +87,17 @@ def site():
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
-    """The seconds that pooch would have waited between attempts."""
+    """The seconds that would have been waited between attempts."""
     seconds = []
-    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=seconds.append))
+    monkeypatch.setattr("an_neuron.corpus.download.sleep", seconds.append)
     monkeypatch.setenv("NO_PROXY", "*")
     return seconds
 
 
 def fetch(url, folder, sha256=None, **options):
-    return download(url, folder, sha256, **{"progressbar": False, "timeout": 5, "attempts": 2} | options)
+    path = folder / "book.html"
+    download(url, path, sha256, **{"progressbar": False, "timeout": 5, "attempts": 2} | options)
+    return path
 
 
 def refusal(*args, **options):
@@ -112,72 +113,10 @@ def content_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
-def test_a_book_is_downloaded_once_and_its_checksum_recorded(site, tmp_path):
-    site.answers = [site.serve(BOOK)]
-    path = fetch(site.url, tmp_path / "cache")
-    assert path == tmp_path / "cache" / cache_name(site.url)
-    record = f"{sum_of(BOOK)}  {path.name}\n".encode()
-    assert content_of(path.parent) == {path.name: BOOK, f"{path.name}.sha256": record}
-    assert path.stat().st_mode == path.with_name(f"{path.name}.sha256").stat().st_mode
-    assert fetch(site.url, tmp_path / "cache") == path
-    assert site.asked == 1
-
-
 def test_a_progress_bar_changes_nothing(site, tmp_path, capsys):
     site.answers = [site.serve(BOOK)]
     assert fetch(site.url, tmp_path, progressbar=True).read_bytes() == BOOK
     assert "100%" in capsys.readouterr().err
-
-
-def test_a_file_with_the_right_checksum_needs_no_server(tmp_path):
-    url = "https://books.invalid/book.html"
-    path = tmp_path / cache_name(url)
-    path.write_bytes(BOOK)
-    assert fetch(url, tmp_path, sum_of(BOOK).upper()) == path
-    assert content_of(tmp_path) == {path.name: BOOK}
-
-
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(BOOK[:7])])
-def test_a_deleted_or_damaged_file_is_fetched_again_and_held_against_the_record(site, tmp_path, damage):
-    site.answers = [site.serve(BOOK)]
-    path = fetch(site.url, tmp_path)
-    damage(path)
-    assert fetch(site.url, tmp_path).read_bytes() == BOOK
-    assert site.asked == 2
-
-
-def test_a_file_without_a_record_is_not_believed(site, tmp_path):
-    site.answers = [site.serve(BOOK)]
-    path = tmp_path / cache_name(site.url)
-    path.write_bytes(BOOK[:7])
-    assert fetch(site.url, tmp_path).read_bytes() == BOOK
-    assert path.with_name(f"{path.name}.sha256").exists()
-
-
-def test_changed_content_names_both_checksums_and_both_ways_to_accept_it(site, tmp_path):
-    site.answers = [site.serve(BOOK)]
-    path = fetch(site.url, tmp_path)
-    record = path.with_name(f"{path.name}.sha256")
-    path.unlink()
-    before = content_of(tmp_path)
-    site.answers = [site.serve(OTHER)]
-    assert refusal(site.url, tmp_path) == (
-        f"Cannot download {site.url}: the content has SHA-256 {sum_of(OTHER)}, but the first download had "
-        f"(see {record}) {sum_of(BOOK)}; if the new content is right, give its checksum as sha256 in "
-        "config.yaml or delete that file."
-    )
-    assert content_of(tmp_path) == before
-    record.unlink()
-    assert fetch(site.url, tmp_path).read_bytes() == OTHER
-    assert record.read_text().split()[0] == sum_of(OTHER)
-
-
-def test_a_given_checksum_accepts_changed_content_and_replaces_the_record(site, tmp_path):
-    site.answers = [site.serve(BOOK), site.serve(OTHER)]
-    fetch(site.url, tmp_path)
-    assert fetch(site.url, tmp_path, sum_of(OTHER)).read_bytes() == OTHER
-    assert fetch(site.url, tmp_path).read_bytes() == OTHER
-    assert site.asked == 2
 
 
 def test_a_wrong_download_leaves_the_good_file_as_it_was(site, tmp_path):
@@ -187,14 +126,14 @@ def test_a_wrong_download_leaves_the_good_file_as_it_was(site, tmp_path):
     expected = sum_of(b"a third book")
     site.answers = [site.serve(OTHER)]
     assert refusal(site.url, tmp_path, expected) == (
-        f"Cannot download {site.url}: the content has SHA-256 {sum_of(OTHER)}, but config.yaml expects {expected}; "
-        "if the new content is right, give its checksum as sha256 in config.yaml or else correct the URL."
+        f"Cannot download {site.url}: the content has SHA-256 {sum_of(OTHER)}, not the expected {expected}; "
+        "correct the URL, or if the new content is right its checksum."
     )
     assert content_of(tmp_path) == before
 
 
 def failures():
-    tries = "(2 attempts); try again later, or "
+    tries = "(2 attempts); try again later, "
     return {
         "truncated": ("truncate", f"it arrived truncated: the connection broke off before the end of the file {tries}"),
         "stalled": ("stall_in_body", f"it timed out: 127.0.0.1 sent nothing for 0.2 s {tries}"),
@@ -203,8 +142,8 @@ def failures():
         "500": (500, f"the server answered 500 Internal Server Error {tries}"),
         "503": (503, f"the server answered 503 Service Unavailable {tries}"),
         "429": (429, f"the server answered 429 Too Many Requests {tries}"),
-        "404": (404, "the server answered 404 Not Found; correct the URL, or "),
-        "403": (403, "the server answered 403 Forbidden; correct the URL, or "),
+        "404": (404, "the server answered 404 Not Found; correct the URL, "),
+        "403": (403, "the server answered 403 Forbidden; correct the URL, "),
         "empty": (b"", f"the server sent an empty file {tries}"),
     }
 
@@ -215,7 +154,7 @@ def behaviour(site, what):
     return site.fail(what) if isinstance(what, int) else site.serve(what)
 
 
-@pytest.mark.parametrize("given", [None, sum_of(BOOK)], ids=["recorded", "given"])
+@pytest.mark.parametrize("given", [None, sum_of(BOOK)], ids=["unchecked", "checked"])
 @pytest.mark.parametrize("name", failures())
 def test_a_failure_is_one_sentence_and_leaves_nothing_behind(site, tmp_path, waits, name, given):
     what, reason = failures()[name]
@@ -232,7 +171,7 @@ def test_the_second_attempt_starts_from_scratch(site, tmp_path, waits, first):
     path = fetch(site.url, tmp_path, sum_of(BOOK), timeout=0.5 if first == "stall_in_body" else 5)
     assert path.read_bytes() == BOOK
     assert waits == [1]
-    assert sorted(content_of(tmp_path)) == [path.name, f"{path.name}.sha256"]
+    assert sorted(content_of(tmp_path)) == [path.name]
 
 
 def test_one_attempt_means_one(site, tmp_path, waits):
@@ -247,7 +186,7 @@ def test_an_interruption_leaves_nothing_behind(site, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("an_neuron.corpus.download._file_sum", interrupt)
+    monkeypatch.setattr("an_neuron.corpus.download._check_content", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(site.url, tmp_path)
     assert content_of(tmp_path) == {}
@@ -260,7 +199,7 @@ def test_a_missing_network_points_to_a_download_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", no_names)
     assert refusal("https://books.invalid/book.html", tmp_path) == (
         "Cannot download https://books.invalid/book.html: no connection to books.invalid (no network or proxy, or the "
-        f"server is down) (2 attempts); try again later, or {BY_HAND}"
+        f"server is down) (2 attempts); try again later, {BY_HAND}"
     )
 
 
@@ -280,11 +219,8 @@ def test_tls_is_verified_or_nothing(site, tmp_path):
 def test_plain_http_needs_a_checksum(tmp_path):
     assert refusal("http://books.invalid/book.html", tmp_path) == (
         "Cannot download http://books.invalid/book.html: over plain http:// anybody on the way can change the book "
-        "unnoticed; give an https:// URL, or the book's sha256 in config.yaml."
+        "unnoticed; give an https:// URL, or the book's SHA-256."
     )
-    path = tmp_path / cache_name("http://books.invalid/book.html")
-    path.write_bytes(BOOK)
-    assert fetch("http://books.invalid/book.html", tmp_path, sum_of(BOOK)) == path
 
 
 def test_a_redirect_to_plain_http_is_refused_too(site, tmp_path, monkeypatch):
@@ -303,7 +239,7 @@ def test_a_redirect_to_plain_http_is_refused_too(site, tmp_path, monkeypatch):
 )
 def test_other_addresses_are_refused(tmp_path, url):
     assert refusal(url, tmp_path) == (
-        f"Cannot download {url!r}: it is not an https:// or http:// address; give a complete https:// URL, or {BY_HAND}"
+        f"Cannot download {url!r}: it is not an https:// or http:// address; give a complete https:// URL."
     )
 
 
@@ -315,30 +251,27 @@ def test_malformed_hosts_are_named(tmp_path, url):
 
 @pytest.mark.parametrize("given", ["", "abc", "sha256:" + sum_of(BOOK), sum_of(BOOK)[:-1] + "g"])
 def test_a_malformed_checksum_is_refused(site, tmp_path, given):
-    expected = f"sha256 in config.yaml is not a SHA-256 checksum (64 hexadecimal digits) but {given!r}; "
-    assert refusal(site.url, tmp_path, given) == f"{expected}correct or delete it."
+    expected = f"{given!r} is not a SHA-256 checksum (64 hexadecimal digits)."
+    assert refusal(site.url, tmp_path, given) == expected
     assert site.asked == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n\n"])
-def test_a_damaged_record_is_refused(site, tmp_path, content):
-    record = tmp_path / f"{cache_name(site.url)}.sha256"
-    record.write_bytes(content)
-    message = refusal(site.url, tmp_path)
-    assert message.startswith(f"{record} is not a SHA-256 checksum")
-    assert message.endswith("correct or delete it.")
 
 
 def test_a_folder_that_cannot_be_used_is_named(site, tmp_path):
     site.answers = [site.serve(BOOK)]
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    assert f"the folder {blocked} cannot be used (" in refusal(site.url, blocked)
+    assert f"{blocked / 'book.html'} cannot be written (" in refusal(site.url, blocked)
 
 
-def test_names_in_the_cache_are_short_plain_and_one_per_url():
-    assert re.fullmatch(r"[0-9a-f]{12}-book\.html", cache_name("https://a.org/b/book.html?edition=2#top"))
-    assert cache_name("https://a.org/")[12:] == "-book"
-    assert cache_name("https://a.org/Mother%20of%2FLearning%C3%A9.html")[12:] == "-Mother_of_Learning_.html"
-    assert len(cache_name(f"https://a.org/{'x' * 300}.html")) == 113
-    assert len({cache_name(f"https://a.org/{end}") for end in ("1/book", "2/book", "book?1", "book?2")}) == 4
+def test_names_of_books_are_short_plain_and_one_per_url():
+    assert re.fullmatch(r"[0-9a-f]{12}-book\.html", book_name("https://a.org/b/book.html?edition=2#top"))
+    assert book_name("https://a.org/")[12:] == "-book"
+    assert book_name("https://a.org/Mother%20of%2FLearning%C3%A9.html")[12:] == "-Mother_of_Learning_.html"
+    assert len(book_name(f"https://a.org/{'x' * 300}.html")) == 113
+    assert len({book_name(f"https://a.org/{end}") for end in ("1/book", "2/book", "book?1", "book?2")}) == 4
+
+
+def test_studies_of_one_url_share_a_name_unless_they_expect_different_books():
+    url = "https://a.org/book.html"
+    assert book_name(url) == book_name(url, None)
+    assert len({book_name(url, checksum) for checksum in (None, sum_of(BOOK), sum_of(OTHER))}) == 3

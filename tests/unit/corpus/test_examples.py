@@ -3,12 +3,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
 from an_neuron.corpus import examples
-from an_neuron.files import old_hdf5 as hdf5
-from an_neuron.files.old_hdf5 import Dataset
+from an_neuron.corpus.description import DESCRIPTION
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Schema
 
 PLACES = {
     "activation": [4.0, 3.0, 1.0],
@@ -29,10 +29,9 @@ def stored(tmp_path):
 
     def store(places=PLACES, **attributes):
         path = tmp_path / "association.h5"
-        texts = ("before", "token", "after", "next", "prediction")
-        values = {name: np.array(some, dtype=object if name in texts else None) for name, some in places.items()}
-        datasets = {f"example_{name}": Dataset(some, ("example",)) for name, some in values.items()}
-        hdf5.write(path, datasets, {"layer": 31, "index": 892, "token": " an"} | attributes)
+        values = {f"example_{name}": column for name, column in places.items()}
+        schema = Schema(DESCRIPTION.path, "its examples alone", {name: DESCRIPTION[name] for name in values})
+        hdf5.write(path, schema, values, {"layer": 31, "index": 892, "token": " an"} | attributes)
         return hdf5.read(path)
 
     return store

@@ -1,13 +1,10 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
 
 from an_neuron.corpus.associations import Association
-from an_neuron.corpus.batches import rows_per_batch, shard_rows
-from an_neuron.corpus.reader import Reader, margins_and_top, record
-from an_neuron.corpus.rows import token_rows
+from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.reader import Reader
 from an_neuron.errors import UserError
 
 TOKEN, LAYER, INDEX = 7, 1, 5
@@ -98,7 +95,7 @@ def test_some_rows_are_those_rows_bit_for_bit(tiny):
 @pytest.mark.parametrize("block", [1, 7, 8, 49])
 def test_logits_of_a_block_of_the_vocabulary_at_a_time_change_nothing(tiny, monkeypatch, block, readout):
     whole = recorded(tiny.raw, ROWS, readout=readout)
-    monkeypatch.setattr("an_neuron.corpus.reader.BLOCK", block)
+    monkeypatch.setattr("an_neuron.corpus.readout.BLOCK", block)
     *found, _ = recorded(tiny.raw, ROWS, readout=readout)
     for part, expected in zip(found[:2], whole[:2], strict=True):
         assert part == pytest.approx(expected, abs=2e-5)
@@ -172,25 +169,6 @@ def test_micro_margins_are_worked_out_by_hand(micro):
     assert top.tolist() == [[3, 1], [3, 2]]
 
 
-@pytest.mark.parametrize("block", [1, 2, 3])
-def test_the_margin_of_the_top_token_is_over_the_second(block):
-    logits = torch.tensor([[-1.0, 5.0, -3.0], [4.0, -1.0, 4.5], [2.0, 2.0, 0.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
-    blocks = [(start, logits[:, start : start + block].clone()) for start in range(0, 3, block)]
-    margin, top = margins_and_top(blocks, [1, 0])
-    assert margin.T.tolist() == [[6.0, -6.0], [-5.5, -0.5], [0.0, 0.0], [-1.0, -2.0], [-1.0, 1.0]]
-    assert top.tolist() == [1, 2, 0, 2, 0]
-
-
-@pytest.mark.parametrize("token", range(4))
-@pytest.mark.parametrize("block", [1, 2, 4])
-def test_a_logit_that_is_no_number_makes_every_margin_none(token, block):
-    logits = torch.tensor([[1.0, 4.0, 3.0, 2.0]])
-    logits[0, token] = torch.nan
-    blocks = [(start, logits[:, start : start + block].clone()) for start in range(0, 4, block)]
-    margin, _ = margins_and_top(blocks, [0, 1, 2, 3])
-    assert margin[:, 0].isnan().all()
-
-
 def test_broken_weights_are_refused_with_the_place(micro):
     model = micro.load()
     with torch.no_grad():
@@ -235,46 +213,3 @@ def test_associations_that_the_model_does_not_have_are_refused(tiny_gpt2, triple
 def test_unknown_readouts_and_precisions_are_refused(tiny_gpt2, options):
     with pytest.raises(UserError, match=options[0]):
         Reader(tiny_gpt2.raw, ASSOCIATIONS, *options)
-
-
-@pytest.mark.parametrize("n_rows", [1, 2, 7, 31, 1005])
-@pytest.mark.parametrize("n_ctx", [1, 128, 1000, 5000])
-def test_shards_divide_the_rows_among_them(n_rows, n_ctx):
-    for n_shards in {1, min(2, n_rows), min(7, n_rows), n_rows}:
-        bounds = [shard_rows(n_rows, n_ctx, shard, n_shards) for shard in range(n_shards)]
-        assert bounds[0][0] == 0
-        assert bounds[-1][1] == n_rows
-        assert all(end == start for (_, end), (start, _) in pairwise(bounds))
-        assert all(first < upto for first, upto in bounds)
-        if n_shards * rows_per_batch(n_ctx, on_cpu=False) <= n_rows:
-            assert all(first % rows_per_batch(n_ctx, on_cpu=False) == 0 for first, _ in bounds)
-
-
-def test_more_shards_than_rows_are_refused():
-    with pytest.raises(UserError, match="5 rows, which cannot be divided among 6 shards; write `shards: 5`"):
-        shard_rows(5, 128, 0, 6)
-
-
-def test_batches_hold_at_least_a_row():
-    assert [rows_per_batch(n_ctx, on_cpu=True) for n_ctx in (1, 1024, 1500, 9000)] == [2048, 2, 1, 1]
-    assert rows_per_batch(9000, on_cpu=False) == 8 * rows_per_batch(9000, on_cpu=True)
-
-
-def test_rows_begin_with_bos_and_drop_the_remainder(tiny_gpt2):
-    rows = token_rows(tiny_gpt2.tokenizer, "abcdefghijk", n_ctx=5, d_vocab=50)
-    assert rows.tolist() == [[0, 1, 2, 3, 4], [0, 5, 6, 7, 8]]
-    assert rows.dtype == np.int32
-
-
-def test_a_text_of_exactly_one_row_is_enough(tiny_gpt2):
-    assert token_rows(tiny_gpt2.tokenizer, "abcd", n_ctx=5, d_vocab=50).tolist() == [[0, 1, 2, 3, 4]]
-
-
-def test_a_text_shorter_than_a_row_is_refused(tiny_gpt2):
-    with pytest.raises(UserError, match=r"has 3 tokens, fewer than the 4 of one row.*n_ctx"):
-        token_rows(tiny_gpt2.tokenizer, "abc", n_ctx=5, d_vocab=50)
-
-
-def test_a_tokenizer_of_another_model_is_refused(tiny_gpt2):
-    with pytest.raises(UserError, match=r"makes token 4 \('d'\), beyond the model's vocabulary of 4"):
-        token_rows(tiny_gpt2.tokenizer, "abcd", n_ctx=5, d_vocab=4)

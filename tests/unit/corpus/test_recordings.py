@@ -1,15 +1,22 @@
 import shutil
+from functools import cache
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from book_pass import gathered
+from book_pass import ORIGIN, gathered
 
+from an_neuron.corpus import recordings
 from an_neuron.corpus.associations import Association
-from an_neuron.corpus.recordings import Recorded, gather, read_association, read_summary, write_shard
+from an_neuron.corpus.description import describe_association
+from an_neuron.corpus.gathering import gather
+from an_neuron.corpus.recorded import Kept, Recorded
+from an_neuron.corpus.recordings import read_association, recording
+from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.corpus.summaries import Summary
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
+from an_neuron.files import hdf5, seal
 
 MICRO_ASSOCIATIONS = [
     Association("c", 3, 0, 0, "studied"),
@@ -30,6 +37,11 @@ ROWS = np.random.default_rng(5).integers(1, 50, (11, 9)).astype(np.int32)
 @pytest.fixture
 def whole(tmp_path, tiny_gpt2):
     return gathered(tmp_path / "whole", tiny_gpt2, ROWS, ASSOCIATIONS, size=2)
+
+
+def summary_in(path, name):
+    with recording(path, name) as recorded:
+        return recorded.summary
 
 
 def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
@@ -66,10 +78,11 @@ def test_gathered_shards_equal_the_unsharded_pass_bit_for_bit(tmp_path, tiny, n_
 
 
 @pytest.mark.parametrize("n_shards", [1, 2, 11])
-def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, n_shards):
+def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, monkeypatch, n_shards):
+    monkeypatch.setattr(recordings, "ROWS_AT_ONCE", 4)
     kept = gathered(tmp_path / "kept", tiny_gpt2, ROWS, ASSOCIATIONS, n_shards, "summary", size=2)
     for name in NAMES:
-        summary, expected = read_summary(kept, name), read_summary(whole, name, rows_at_once=4)
+        summary, expected = summary_in(kept, name), summary_in(whole, name)
         for part in ("count", "prediction_count"):
             assert (getattr(summary, part) == getattr(expected, part)).all()
         assert all((a == b).all() for a, b in zip(summary.places.parts(), expected.places.parts(), strict=True))
@@ -81,10 +94,10 @@ def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, n_sha
             assert (file[name][:] == other[name][:]).all()
 
 
-def test_the_summary_of_a_association_is_that_of_its_values(whole):
+def test_the_summary_of_an_association_is_that_of_its_values(whole):
     table, summary = read_association(whole, NAMES[1]), Summary(50)
     summary.add(table["activation"], table["margin"], table["top_prediction"], 0)
-    assert (summary.count == read_summary(whole, NAMES[1]).count).all()
+    assert (summary.count == summary_in(whole, NAMES[1]).count).all()
 
 
 def test_half_precision_is_within_its_rounding(tmp_path, tiny_gpt2, whole):
@@ -141,9 +154,9 @@ def test_shards_of_different_passes_are_not_gathered(tmp_path, tiny_gpt2):
     tokens, rest = tmp_path / "corpus" / "tokens.h5", (["?"] * 50, {})
     paths = [shards / f"{number}-of-3.h5" for number in (1, 2, 3)]
     out = tmp_path / "again.h5"
-    for some in (paths[:2], paths[1:], [paths[0], paths[2]], [*paths, paths[1]]):
+    for wrong in (paths[:2], paths[1:], [paths[0], paths[2]], [*paths, paths[1]]):
         with pytest.raises(UserError, match=r"hold the rows .* of 11"):
-            gather(out, some, tokens, *rest)
+            gather(out, wrong, tokens, *rest)
     gathered(tmp_path / "other", tiny_gpt2, ROWS, ASSOCIATIONS[::-1], 3)
     with pytest.raises(UserError, match="not the same associations"):
         gather(out, [*paths[:2], tmp_path / "other/activations/shards/3-of-3.h5"], tokens, *rest)
@@ -164,7 +177,7 @@ def part_of(n_rows):
 
 def write(path, parts, n_rows=3):
     rows = np.zeros((n_rows, 2), np.int32)
-    write_shard(path, parts, rows, (0, n_rows), ASSOCIATIONS[:1], 50, "all", "float32", {})
+    write_shard(path, parts, Part(rows, 0, n_rows), ASSOCIATIONS[:1], 50, Kept("all", "float32"), ORIGIN)
 
 
 def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
@@ -180,9 +193,10 @@ def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
 def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
     values = np.array([[[1.0, -65_520.0]]], np.float32)
     part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
-    rows = np.zeros((1, 2), np.int32)
-    with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold; write `dtype: float32`"):
-        write_shard(tmp_path / "shard.h5", [part], rows, (0, 1), ASSOCIATIONS[:1], 50, "all", "float16", {})
+    rows, kept = Part(np.zeros((1, 2), np.int32), 0, 1), Kept("all", "float16")
+    with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold") as caught:
+        write_shard(tmp_path / "shard.h5", [part], rows, ASSOCIATIONS[:1], 50, kept, ORIGIN)
+    assert caught.value.setting == "corpus: {dtype: float32}"
     assert not list(tmp_path.iterdir())
 
 
@@ -194,7 +208,7 @@ def test_a_pass_that_ends_early_leaves_no_shard(tmp_path):
 
 @pytest.mark.parametrize("sizes", [[7], [1] * 7, [2, 3, 2], [5, 2]])
 def test_rows_are_written_in_whole_chunks_however_they_come(tmp_path, monkeypatch, sizes):
-    monkeypatch.setattr("an_neuron.corpus.recordings.CHUNK", 6)  # three rows of two
+    monkeypatch.setattr("an_neuron.corpus.shards.CHUNK", 6)  # three rows of two
     values = np.arange(14, dtype=np.float32).reshape(1, 7, 2)
     whole = Recorded(values, -values, values[0].astype(np.int64))
     ends = np.cumsum(sizes)[:-1]
@@ -231,6 +245,38 @@ def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
                 for dataset in file.values():
                     assert len(dataset.attrs["dims"].split()) == dataset.ndim
                     assert dataset.attrs["description"]
+
+
+def test_each_dataset_is_read_once_from_a_file_that_is_opened_once(tmp_path, tiny_gpt2, monkeypatch):
+    """Verified once per process, too: a hash of the gathered file and of each that it looks into."""
+    opened, read, verified = [], [], []
+    get, is_open, is_sound = h5py.Dataset.__getitem__, h5py.File.__init__, seal._verified.__wrapped__
+
+    def noting_open(self, name, *args, **options):
+        if isinstance(name, str | Path):  # not a handle of an open one
+            opened.append(Path(name).name)
+        is_open(self, name, *args, **options)
+
+    def noting_read(self, *args, **options):
+        read.append(self.name)
+        return get(self, *args, **options)
+
+    def noting_verification(path, *args):
+        verified.append(path.name)
+        return is_sound(path, *args)
+
+    for keep in ("all", "summary"):
+        path = gathered(tmp_path / keep, tiny_gpt2, ROWS, ASSOCIATIONS, 2, keep)
+        with monkeypatch.context() as patched:
+            patched.setattr(h5py.File, "__init__", noting_open)
+            patched.setattr(h5py.Dataset, "__getitem__", noting_read)
+            patched.setattr(seal, "_verified", cache(noting_verification))
+            describe_association(path, NAMES[0], tiny_gpt2.tokenizer)
+        sources = ["1-of-2.h5", "2-of-2.h5"] if keep == "all" else []
+        assert sorted(opened) == sorted(verified) == [*sources, "associations.h5", "tokens.h5"]
+        assert len(read) == len(set(read)) >= 11
+        for counted in (opened, read, verified):
+            counted.clear()
 
 
 def test_values_come_back_as_float32_tables(whole):

@@ -14,10 +14,10 @@ REMEDY = "; give an HTML or plain text file (UTF-8 is safest)."
 
 @pytest.fixture
 def read(tmp_path):
-    def write_and_extract(content, name="book.html"):
+    def write_and_extract(content, name="book.html", encoding=None):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return extract_text(path)
+        return extract_text(path, encoding)
 
     return write_and_extract
 
@@ -76,12 +76,7 @@ def test_the_content_of_a_cdata_section_survives(read):
         b'<?xml version="1.0" encoding="windows-1252"?><html>caf\xe9 \x93an\x94',
         "<meta charset='utf-8'><p>café “an”".encode(),
         "<p>café “an”".encode(),
-        b"<p>caf\xe9 \x93an\x94",
-        b"<meta charset=utf-8><p>caf\xe9 \x93an\x94",  # declared wrongly
-        "<meta charset=big5><p>café “an”".encode(),  # declared wrongly
         "<meta charset=utf-16><p>café “an”".encode(),  # impossible: the tag was read byte by byte
-        "<meta charset=rot13><p>café “an”".encode(),
-        "<meta charset=no-such-thing><p>café “an”".encode(),
         codecs.BOM_UTF8 + "<meta charset=iso-8859-1><p>café “an”".encode(),
         codecs.BOM_UTF16_LE + "<meta charset=iso-8859-1><p>café “an”".encode("utf-16-le"),
         codecs.BOM_UTF16_BE + "<p>café “an”".encode("utf-16-be"),
@@ -97,9 +92,6 @@ def test_html_in_any_encoding(read, content):
     ("content", "text"),
     [
         (b"An apple.\r\n\r\n  An olive.\r", "An apple.\n\n  An olive.\n"),
-        (b"caf\xe9 na\xefve", "café naïve"),
-        (b"caf\xe9 \x93an\x94", "café “an”"),
-        (b"caf\xe9 \x81", "café \x81"),
         ("café “an” 本".encode(), "café “an” 本"),
         (codecs.BOM_UTF8 + "café".encode(), "café"),
         (codecs.BOM_UTF16_LE + "café\r\n本".encode("utf-16-le"), "café\n本"),
@@ -121,9 +113,37 @@ def test_the_name_of_an_html_file_may_be_in_capitals(read):
     assert read("one<br>two", "BOOK.HTM") == "onetwo"
 
 
-def test_a_declared_superset_is_used(read):
-    assert read("<meta charset=gb2312><p>镕".encode("gbk")) == "镕"
-    assert read("<meta charset=shift_jis><p>①本".encode("cp932")) == "①本"
+def test_a_given_encoding_wins_over_a_declared_one_but_not_over_a_byte_order_mark(read):
+    assert read("<meta charset=gb2312><p>镕".encode("gbk"), encoding="gb18030") == "镕"
+    assert read("<meta charset=shift_jis><p>①本".encode("cp932"), encoding="cp932") == "①本"
+    assert read(b"caf\xe9 \x93an\x94", "book.txt", "cp1252") == "café “an”"
+    assert read(b"caf\xe9 \x81", "book.txt", "latin-1") == "café \x81"
+    assert read("café".encode("utf-16-le"), "book.txt", "utf-16-le") == "café"
+    assert read(codecs.BOM_UTF8 + "café".encode(), "book.txt", "cp1252") == "café"
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (b"caf\xe9 na\xefve", None, "is not in utf-8"),
+        (b"<p>caf\xe9", None, "is not in utf-8"),
+        (b"<meta charset=utf-8><p>caf\xe9", None, "is not in utf-8"),
+        (b"<meta charset=shift_jis><p>\x82", None, "is not in shift_jis"),
+        (b"<meta charset=no-such-thing><p>a", None, "cannot be read: there is no text encoding no-such-thing"),
+        (b"<meta charset=rot13><p>a", None, "cannot be read: there is no text encoding rot"),
+        (b"an apple", "no-such-thing", "cannot be read: there is no text encoding no-such-thing"),
+        ("“an” apple’s ".encode() + b"\xe9 ", None, "is not in utf-8"),
+        (codecs.BOM_UTF16_LE + b"a\0b\0c", None, "is not in utf-16le"),
+        (codecs.BOM_UTF8 + b"caf\xe9", None, "is not in utf-8"),
+        (b"\x89PNG\r\n\x1a\n", None, "is not in utf-8"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", None, "is not in utf-8"),
+    ],
+)
+def test_what_is_not_in_its_encoding_is_refused_with_the_key_to_set(read, content, encoding, reason):
+    with pytest.raises(UserError, match=reason) as caught:
+        read(content, "book.html", encoding)
+    assert str(caught.value).endswith("; if it is a text and no binary file, give its encoding.")
+    assert caught.value.setting == "corpus: {encoding: cp1252}"
 
 
 def archive(name, content):
@@ -140,20 +160,17 @@ def archive(name, content):
         (b" \r\n\t", "holds no text"),
         (b"<html><title>Title</title><script>a</script>&nbsp;</html>", "holds no text"),
         (codecs.BOM_UTF8, "holds no text"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "looks like a PDF"),
-        (archive("mimetype", "application/epub+zip"), "looks like an EPUB"),
-        (archive("book.txt", "an apple"), "looks like a ZIP archive (EPUB, DOCX and ODT are such)"),
-        (gzip.compress(b"an apple"), "looks like a gzip archive"),
-        (b"\x89PNG\r\n\x1a\n", "looks like a PNG image"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "looks like a JPEG image"),
-        (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "looks like a WebP image"),
-        (b"{\\rtf1\\ansi an apple}", "looks like an RTF document"),
-        (b"an apple\0an olive", "holds NUL characters, so it looks like a binary file"),
-        ("an apple".encode("utf-16-le"), "holds NUL characters, so it looks like a binary file"),
-        (codecs.BOM_UTF16_LE + b"a\0b\0c", "says that it is in utf-16le, but some of its bytes are not"),
-        (codecs.BOM_UTF8 + b"caf\xe9", "says that it is in utf-8, but some of its bytes are not"),
-        (b"<meta charset=shift_jis><p>\x82", "says that it is in cp932, but some of its bytes are not"),
-        ("“an” apple’s ".encode() + b"\xe9 ", "looks like UTF-8 with 1 damaged place"),
+        (b"%PDF-1.7\nan apple", "looks like a PDF, PostScript or RTF document"),
+        (b"{\\rtf1\\ansi an apple}", "looks like a PDF, PostScript or RTF document"),
+        (archive("mimetype", "application/epub+zip"), "holds NUL bytes, so it looks like a binary file"),
+        (archive("book.txt", "an apple"), "holds NUL bytes, so it looks like a binary file"),
+        (gzip.compress(b"an apple"), "holds NUL bytes, so it looks like a binary file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "holds NUL bytes, so it looks like a binary file"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "holds NUL bytes, so it looks like a binary file"),
+        (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "holds NUL bytes, so it looks like a binary file"),
+        (b"an apple\0an olive", "holds NUL bytes, so it looks like a binary file"),
+        ("an apple".encode("utf-16-le"), "holds NUL bytes, so it looks like a binary file"),
+        (b"an apple\x01an olive", "holds control characters, so it looks like a binary file"),
     ],
 )
 def test_what_holds_no_book_is_refused_in_a_sentence(tmp_path, content, reason):
@@ -175,7 +192,7 @@ def test_markup_that_the_parser_gives_up_on_is_refused(tmp_path, monkeypatch):
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     path = tmp_path / "book.txt"
-    assert refusal(path) == f"The book {path} does not exist; correct the path under corpus in config.yaml."
+    assert refusal(path) == f"The book {path} does not exist."
     assert refusal(tmp_path) == f"The book {tmp_path} is a folder; name the HTML or text file in it."
     (tmp_path / "file").touch()
     assert "cannot be read (Not a directory)" in refusal(tmp_path / "file" / "book.txt")

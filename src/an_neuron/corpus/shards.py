@@ -1,0 +1,191 @@
+"""A shard of a corpus pass, activations/shards/{scatteritem}.h5: what was recorded at successive rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+
+from an_neuron.corpus.associations import Association, studied_tokens
+from an_neuron.corpus.recorded import (
+    ASSOCIATION_FIELDS,
+    COUNT_FIELDS,
+    VALUE_FIELDS,
+    WHOLE_NUMBERS,
+    Kept,
+    Recorded,
+    add_associations,
+    add_counts,
+    token_places,
+)
+from an_neuron.corpus.stored_summaries import SUMMARY_FIELDS, add_summaries
+from an_neuron.corpus.summaries import Summary
+from an_neuron.errors import UserError
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Schema
+
+SHARD = Schema(
+    "activations/shards/{scatteritem}.h5",
+    "what the model does at each token of a part of the corpus: every value, or a summary",
+    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS},
+    {
+        "keep": "all or summary",
+        "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
+        "precision": "highest, high or bfloat16",
+        "first_row": "the shard's first row",
+        "upto_row": "the one after its last",
+        "n_rows": "rows of the whole corpus",
+    },
+)
+CHUNK = 65_536
+"""Values in a chunk of a dataset, and tokens that are gathered in memory before they are written."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows first:upto of a corpus, whose rows [row, pos] are an array or an open HDF5 dataset."""
+
+    rows: Any
+    first: int
+    upto: int
+
+
+def write_shard(
+    path: Path,
+    recorded: Iterable[Recorded],
+    part: Part,
+    associations: Sequence[Association],
+    d_vocab: int,
+    kept: Kept,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a shard as the pass goes on; only its last rows are held in memory.
+
+    Parameters
+    ----------
+    path
+        The shard's file.
+    recorded
+        What was recorded at the part's rows, in order.
+    part
+        The shard's part of the corpus.
+    associations
+        What is recorded.
+    d_vocab
+        Size of the vocabulary.
+    kept
+        What is kept of it, and how.
+    attributes
+        Root attributes, with readout and precision.
+
+    Raises
+    ------
+    UserError
+        If a value is beyond what the dtype can hold.
+    """
+    place = token_places([association.token_id for association in associations])
+    counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
+    bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
+    with hdf5.create(path, SHARD, {**attributes, "keep": kept.keep, "dtype": kept.dtype, **bounds}) as writer:
+        add_associations(writer, associations)
+        sink: _Sink = (
+            _Values(writer, part, associations, kept.dtype)
+            if kept.keep == "all"
+            else _Summaries(writer, place, d_vocab, part.first)
+        )
+        done = part.first
+        for rows in recorded:
+            sink.add(rows)
+            upto = done + len(rows.top_prediction)
+            ids = part.rows[done:upto, 1:]
+            counts["occurrences"] += [int((ids == association.token_id).sum()) for association in associations]
+            counts["top_predictions"] += (rows.margin > 0).sum((1, 2))[place]
+            done = upto
+        if done != part.upto:
+            raise ValueError(f"rows up to {part.upto} were to be recorded, not {done}")
+        sink.finish()
+        add_counts(writer, counts)
+
+
+class _Sink(Protocol):
+    """Takes what was recorded, and has written all of it when it has finished."""
+
+    def add(self, recorded: Recorded) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class _Values:
+    """Writes every value, a whole chunk at a time, so that none is compressed twice."""
+
+    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], dtype: str) -> None:
+        self._dtype, self._limit = dtype, float(np.finfo(dtype).max)
+        n_rows, n_ctx = part.upto - part.first, part.rows.shape[1]
+        n_chunks = -(-n_rows // max(1, CHUNK // n_ctx))
+        chunk_rows = -(-n_rows // n_chunks)  # chunks alike, so that the last one is not mostly empty
+        scores, n_tokens = {"dtype": dtype}, len(studied_tokens(associations))
+        self._buffers = []
+        for name, first, stored, kind in (
+            ("activation", (len(associations),), scores, np.float32),
+            ("margin", (n_tokens,), scores, np.float32),
+            ("top_prediction", (), WHOLE_NUMBERS, np.int64),
+        ):
+            chunks = (*(1 for _ in first), chunk_rows, n_ctx)
+            dataset = writer.allocate(name, (*first, n_rows, n_ctx), chunks=chunks, **stored)
+            self._buffers.append(_Buffer(dataset, np.empty((*first, chunk_rows, n_ctx), kind)))
+
+    def add(self, recorded: Recorded) -> None:
+        largest = max(float(abs(values).max(initial=0)) for values in (recorded.activation, recorded.margin))
+        if largest > self._limit:
+            message = f"An activation or margin of {largest:.6g} is beyond what {self._dtype} can hold."
+            raise UserError(message, "corpus: {dtype: float32}")
+        columns = (recorded.activation, recorded.margin, recorded.top_prediction)
+        for buffer, values in zip(self._buffers, columns, strict=True):
+            buffer.add(values)
+
+    def finish(self) -> None:
+        for buffer in self._buffers:
+            buffer.flush()
+
+
+class _Buffer:
+    """Holds the rows of one chunk of a dataset, [..., row, pos], and writes them when it is full."""
+
+    def __init__(self, dataset: h5py.Dataset, rows: np.ndarray) -> None:
+        self._dataset, self._rows = dataset, rows
+        self._filled = self._written = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Take the next rows, [..., row, pos]."""
+        while n_left := values.shape[-2]:
+            n_rows = min(n_left, self._rows.shape[-2] - self._filled)
+            self._rows[..., self._filled : self._filled + n_rows, :] = values[..., :n_rows, :]
+            values = values[..., n_rows:, :]
+            self._filled += n_rows
+            if self._filled == self._rows.shape[-2]:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        upto = self._written + self._filled
+        self._dataset[..., self._written : upto, :] = self._rows[..., : self._filled, :]
+        self._written, self._filled = upto, 0
+
+
+class _Summaries:
+    """Keeps a summary of each association, and writes them at the end."""
+
+    def __init__(self, writer: hdf5.Writer, place: Sequence[int], d_vocab: int, first_row: int) -> None:
+        self._writer, self._place, self._row = writer, place, first_row
+        self._summaries = [Summary(d_vocab) for _ in place]
+
+    def add(self, recorded: Recorded) -> None:
+        for number, summary in enumerate(self._summaries):
+            margin = recorded.margin[self._place[number]]
+            summary.add(recorded.activation[number], margin, recorded.top_prediction, self._row)
+        self._row += len(recorded.top_prediction)
+
+    def finish(self) -> None:
+        add_summaries(self._writer, self._summaries)
