@@ -42,12 +42,8 @@ def download(
     ----------
     url
         An https:// address. http:// is accepted for this machine's own servers, or where `sha256` is given.
-    path
-        Where the file goes.
     sha256
         The expected checksum, 64 hexadecimal digits.
-    progressbar
-        Whether to draw a bar on stderr.
     timeout
         Seconds without a byte from the server after which an attempt is given up.
     attempts

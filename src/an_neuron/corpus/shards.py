@@ -65,20 +65,14 @@ def write_shard(
 
     Parameters
     ----------
-    path
-        The shard's file.
     recorded
         What was recorded at the part's rows, in order.
     part
         The shard's part of the corpus.
-    associations
-        What is recorded.
-    d_vocab
-        Size of the vocabulary.
     kept
         What is kept of it, and how.
     attributes
-        Root attributes, with readout and precision.
+        Root attributes, readout and precision among them.
 
     Raises
     ------
@@ -90,11 +84,9 @@ def write_shard(
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
     with hdf5.create(path, SHARD, {**attributes, "keep": kept.keep, "dtype": kept.dtype, **bounds}) as writer:
         add_associations(writer, associations)
-        sink: _Sink = (
-            _Values(writer, part, associations, kept.dtype)
-            if kept.keep == "all"
-            else _Summaries(writer, place, d_vocab, part.first)
-        )
+        sink: _Sink = _Summaries(writer, place, d_vocab, part.first)
+        if kept.keep == "all":
+            sink = _Values(writer, part, associations, kept.dtype)
         done = part.first
         for rows in recorded:
             sink.add(rows)
