@@ -5,8 +5,7 @@ from pathlib import Path
 
 import yaml
 from an_neuron.errors import UserError
-from an_neuron.jobs.modules import modules_behind
-from an_neuron.jobs.python_path import put_on_python_path
+from an_neuron.jobs.modules import modules_behind, put_on_python_path
 from an_neuron.study import cost
 from an_neuron.study.checks import check_config
 from an_neuron.study.study import Study

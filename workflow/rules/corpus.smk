@@ -38,6 +38,7 @@ rule extract_text:
     params:
         boilerplate=lambda wildcards: study_of(wildcards).corpus.boilerplate,
         encoding=lambda wildcards: study_of(wildcards).corpus.encoding,
+        sha256=lambda wildcards: study_of(wildcards).corpus.sha256,
     script:
         "../scripts/extract_text.py"
 

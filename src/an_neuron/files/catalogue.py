@@ -6,23 +6,24 @@ python -m an_neuron.files.catalogue > docs/files.md
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 
-import an_neuron
 from an_neuron.files.schema import Field, Schema
 
+PACKAGE = Path(__file__).resolve().parents[1]
 INTRODUCTION = """# Files
 
 Every result, as the schemas in the code declare it; paths are below `results/{study}/`, unless they begin with
 `downloads/`. Each HDF5 file also has the root attributes study, model, revision, dtype and version, and each of its
 datasets the attributes dims, unit and description.
 
-This page is made by `python -m an_neuron.files.catalogue > docs/files.md`.
+`make docs` writes this page.
 """
 
 
 def schemas() -> list[Schema]:
     """Return every schema that a module of the package declares, by path."""
-    names = [module.name for module in pkgutil.walk_packages(an_neuron.__path__, "an_neuron.") if not module.ispkg]
+    names = [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "an_neuron.") if not module.ispkg]
     values = [value for name in names for value in vars(import_module(name)).values() if isinstance(value, Schema)]
     unique = {id(schema): schema for schema in values}  # a module may import another's
     return sorted(unique.values(), key=lambda schema: schema.path)

@@ -26,8 +26,8 @@ def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
     """Return the modules of a package that a script's result depends on: those that it imports, and those that they do.
 
     Left out are `jobs`, which does nothing to a result, and every ``__init__``, which holds nothing but a docstring or
-    names in strings. Imports inside functions count, those under ``if TYPE_CHECKING:`` do not, since no run reaches them.
-    A module that only a string names (``importlib.import_module``) is not seen.
+    names in strings. Imports inside functions count; those under ``if TYPE_CHECKING:`` do not, since no run reaches
+    them. A module that only a string names (``importlib.import_module``) is not seen.
 
     Parameters
     ----------

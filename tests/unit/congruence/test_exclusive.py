@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from an_neuron import tables
 from an_neuron.congruence.exclusive import mutually_exclusive
-from an_neuron.congruence.ranking import TopNeurons, TopTokens, rank_congruence
+from an_neuron.congruence.ranking import TopNeurons, TopTokens, rank_congruence, write_top_neurons, write_top_tokens
 from an_neuron.files import hdf5
 
 D_MLP = 2
@@ -32,8 +31,8 @@ def stored(tmp_path):
         return write(neurons, TopTokens(of_neuron.values, of_neuron.indices), vocabulary)
 
     def write(neurons, tokens, vocabulary):
-        tables.write_top_neurons(tmp_path / "top_neurons.h5", neurons, vocabulary, {})
-        tables.write_top_tokens(tmp_path / "top_tokens.h5", tokens, {})
+        write_top_neurons(tmp_path / "top_neurons.h5", neurons, vocabulary, {})
+        write_top_tokens(tmp_path / "top_tokens.h5", tokens, {})
         return hdf5.read(tmp_path / "top_neurons.h5"), hdf5.read(tmp_path / "top_tokens.h5")
 
     store.write = write

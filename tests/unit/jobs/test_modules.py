@@ -124,7 +124,7 @@ def test_no_script_imports_what_is_not_behind_it():
 def test_a_script_does_not_rest_on_the_whole_library():
     plot = next(script for script in SCRIPTS if script.name == "plot_logit_lens.py")
     names = {path.stem for path in modules_behind(plot)}
-    assert {"notebook", "export", "hdf5", "labels"} <= names
+    assert {"prompts", "export", "hdf5", "labels"} <= names
     assert not {"engine", "loading", "text", "hub"} & names
 
 

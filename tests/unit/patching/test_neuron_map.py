@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from an_neuron.figures.patching import attribution_fig, neuron_map_fig
+from an_neuron.figures.neurons import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.comparison import write_attribution

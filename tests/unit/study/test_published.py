@@ -8,7 +8,8 @@ from an_neuron.congruence.ranking import rank_congruence, write_top_neurons
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.errors import UserError
-from an_neuron.files import old_hdf5 as hdf5
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Field, Schema
 from an_neuron.model.loading import process_weights
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
@@ -18,6 +19,9 @@ from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.predictions import predict, write_predictions
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
+MAP = Schema(
+    "mlp_out.h5", "a map of which only the recovery is told", {"recovery": Field("layer pos", "float32", "", "")}
+)
 HEADER = "quantity,published,tolerance,source\n"
 ASSOCIATION = PromptPair([0, 1], [0, 2])
 
@@ -198,7 +202,7 @@ def test_every_quantity_is_measured_on_the_tables_of_a_study(measured):
 def test_the_strongest_mlp_layers_are_in_order_of_layers(micro, tmp_path):
     paths = study_tables(micro, tmp_path)
     recovery = np.array([[0.1, 0.5], [np.nan, 0.2], [0.9, 0.0]])
-    hdf5.write(paths["mlp_out"], {"recovery": hdf5.Dataset(recovery, ("layer", "pos"))}, {})
+    hdf5.write(paths["mlp_out"], MAP, {"recovery": recovery}, {})
     found = measure(paths)
     assert found["mlp_out: two strongest layers"] == "0 2"
     assert (found["mlp_out: peak at layer"], found["mlp_out: peak at position"]) == (2, 0)

@@ -76,7 +76,8 @@ def test_files_of_a_hub_model_lie_under_its_name_and_revision():
     assert one.model_key == "Pear--AI--pear-1@01234567"
     assert one.model_folder == "downloads/models/Pear--AI--pear-1@01234567"
     assert one.model_files == [f"{one.model_folder}/fetched.json"]
-    assert one.sources == [*one.model_files, "results/pear/corpus/book.html", "pear.csv"]
+    assert one.sources == [*one.model_files, one.book_file, "pear.csv"]
+    assert one.book_file == f"downloads/books/{one.book_key}"
     assert one.hub_source == HUB
     assert one.book_source == {"url": "https://example.org/book.html", "sha256": None}
 
