@@ -34,6 +34,6 @@ def check_book(path: Path, sha256: str | None) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
         raise UserError(
-            f"The book {path} has SHA-256 {found}, not the expected {sha256.lower()}: it has changed, or is another one.",
+            f"The book {path} has SHA-256 {found}, not the expected {sha256.lower()}; it has changed, or is another.",
             setting=f"corpus: {{sha256: {found}}}",
         )
