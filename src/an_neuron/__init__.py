@@ -16,7 +16,7 @@ PUBLIC = {
     "Sweep": "patching.sweep",
     "Tokenizer": "model.tokenizer",
     "UserError": "errors",
-    "__version__": "version",
+    "__version__": "files.hdf5",
     "attribute_neurons": "patching.attribution",
     "load_model": "model.loading",
     "logit_lens": "prompts.lens",

@@ -9,8 +9,9 @@ from an_neuron.corpus.reader import Reader
 from an_neuron.corpus.recorded import Kept
 from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.files import hdf5
+from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
-from an_neuron.model.devices import pick
+from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 
 if __name__ == "__main__":
@@ -19,7 +20,7 @@ if __name__ == "__main__":
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         first, upto = shard_rows(*rows.shape, shard - 1, n_shards)
         associations = read_associations(snakemake.input.associations)
-        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
         reader = Reader(model, associations, options["readout"], options["precision"])
         attributes = {**snakemake.params.attributes, **options}
         recorded, kept = record(reader, rows, first, upto), Kept(options["keep"], options["dtype"])

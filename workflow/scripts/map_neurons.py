@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from an_neuron.files import hdf5
+from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
-from an_neuron.model.devices import pick
+from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.neuron_map import top_neurons, write_map, write_top_neurons
@@ -14,7 +15,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
         sweeps = gather(snakemake.input.sweeps)
-        model = load_model(folder, pick(snakemake.resources.device))
+        model = load_model(folder, claimed(kind(snakemake.resources.device)))
         process_weights(model, snakemake.params.processing)
         top = top_neurons(model, Tokenizer(folder), sweeps)
         write_map(snakemake.output.h5, sweeps, top, snakemake.params.attributes)

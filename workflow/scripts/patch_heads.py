@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
-from an_neuron.model.devices import pick
+from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.sweep_files import HEADS, write_sweep
@@ -13,7 +14,7 @@ from an_neuron.prompts.tokens import read_prompts, token_attributes
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, table = read_prompts(snakemake.input.prompts)
-        model = load_model(Path(snakemake.params.folder), pick(snakemake.resources.device))
+        model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
         site, metric = snakemake.wildcards.head_site, LogitDifference(prompts.answer, prompts.foil)
         sweep = patch_heads(model, prompts.prompt_pairs, metric, [site])[site]
         attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}

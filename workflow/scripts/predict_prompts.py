@@ -4,8 +4,9 @@ from pathlib import Path
 
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
+from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
-from an_neuron.model.devices import pick
+from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.prompts.predictions import predict, predictions_frame, prompt_names, write_predictions
@@ -15,7 +16,7 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
         prompts, table = read_prompts(snakemake.input.prompts)
-        model = load_model(folder, pick(snakemake.resources.device))
+        model = load_model(folder, claimed(kind(snakemake.resources.device)))
         process_weights(model, snakemake.params.processing)
         ids = prompts.all()
         top_k = snakemake.params.study["top_k"]

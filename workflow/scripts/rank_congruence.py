@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from an_neuron.congruence.ranking import rank_congruence, write_top_neurons, write_top_tokens
+from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
-from an_neuron.model.devices import pick
+from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
-        model = load_model(folder, pick(snakemake.resources.device))
+        model = load_model(folder, claimed(kind(snakemake.resources.device)))
         process_weights(model, snakemake.params.processing)
         vocabulary = Tokenizer(folder).vocabulary(model.cfg.d_vocab)
         neurons, tokens = rank_congruence(model)

@@ -12,8 +12,7 @@ from typing import Any
 import h5py
 
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, VALUE_FIELDS, add_counts
-from an_neuron.corpus.stored_summaries import SUMMARY_FIELDS, add_summaries, read_summary
-from an_neuron.corpus.summaries import Summary
+from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema

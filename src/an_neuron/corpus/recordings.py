@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, token_places
-from an_neuron.corpus.stored_summaries import read_summary
-from an_neuron.corpus.summaries import Summary
+from an_neuron.corpus.summaries import Summary, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.hdf5 import Table, loaded, opened
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from an_neuron.congruence.exclusive import mutually_exclusive
 from an_neuron.corpus.associations import Association
 from an_neuron.files.hdf5 import Table
-from an_neuron.model.tokens import single_token
+from an_neuron.model.tokenizer import single_token
 
 if TYPE_CHECKING:
     from an_neuron.model.tokenizer import Tokenizer

@@ -20,8 +20,7 @@ from an_neuron.corpus.recorded import (
     add_counts,
     token_places,
 )
-from an_neuron.corpus.stored_summaries import SUMMARY_FIELDS, add_summaries
-from an_neuron.corpus.summaries import Summary
+from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Schema

@@ -3,10 +3,15 @@
 Memory does not depend on the corpus, and the summaries of parts of a corpus add up to exactly that of the whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+import h5py
 import numpy as np
+
+from an_neuron.corpus.recorded import WHOLE_NUMBERS
+from an_neuron.files.hdf5 import Writer
+from an_neuron.files.schema import Field
 
 N_EXAMPLES = 20
 """How many of the most activating places are kept."""
@@ -112,3 +117,41 @@ def _candidates(activation: np.ndarray, number: int) -> np.ndarray:
     if len(activation) <= number:
         return np.arange(len(activation))
     return np.flatnonzero(activation >= np.partition(activation, -number)[-number])
+
+
+PLACE = "association place"
+SUMMARY_FIELDS = {
+    "count": Field(
+        "association activation_bin margin_bin", "int64", "tokens", "tokens of the corpus in these bins", optional=True
+    ),
+    "prediction_count": Field(
+        "association octave d_vocab",
+        "int64",
+        "tokens",
+        "tokens with an activation in this octave, by top prediction",
+        optional=True,
+    ),
+    "place_activation": Field(PLACE, "float32", "", "at the most activating places, best first", optional=True),
+    "place_margin": Field(PLACE, "float32", "logits", "the token's margin there", optional=True),
+    "place_row": Field(PLACE, "int32", "", "row of the corpus", optional=True),
+    "place_pos": Field(PLACE, "int32", "", "position in the row", optional=True),
+    "place_top_prediction": Field(PLACE, "int32", "token id", "most likely next token there", optional=True),
+}
+COLUMNS = tuple(field.name for field in fields(Places))
+
+
+def add_summaries(writer: Writer, summaries: Sequence[Summary]) -> None:
+    """Add the summary of each association."""
+    writer.add("count", [summary.count for summary in summaries], **WHOLE_NUMBERS)
+    writer.add("prediction_count", [summary.prediction_count for summary in summaries], **WHOLE_NUMBERS)
+    for name in COLUMNS:
+        writer.add(f"place_{name}", [getattr(summary.places, name) for summary in summaries])
+
+
+def read_summary(file: h5py.File, number: int) -> Summary:
+    """Return the summary of an association by its number."""
+    summary = Summary(file["prediction_count"].shape[-1])
+    summary.count = file["count"][number]
+    summary.prediction_count = file["prediction_count"][number]
+    summary.places = Places(*(file[f"place_{name}"][number] for name in COLUMNS))
+    return summary

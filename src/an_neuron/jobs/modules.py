@@ -25,9 +25,10 @@ def put_on_python_path() -> None:
 def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
     """Return the modules of a package that a script's result depends on: those that it imports, and those that they do.
 
-    Left out are `jobs`, which does nothing to a result, and every ``__init__``, which holds nothing but a docstring or
-    names in strings. Imports inside functions count; those under ``if TYPE_CHECKING:`` do not, since no run reaches
-    them. A module that only a string names (``importlib.import_module``) is not seen.
+    Left out is what cannot reach a result: `jobs`, the exceptions (a job that raises one leaves no result), and every
+    ``__init__``, which holds nothing but a docstring or names in strings. Imports inside functions count; those under
+    ``if TYPE_CHECKING:`` do not, since no run reaches them. A module that only a string names
+    (``importlib.import_module``) is not seen.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
 
 
 def _counts(path: Path, package: Path) -> bool:
-    return path.name != "__init__.py" and package / "jobs" not in path.parents
+    return path.name != "__init__.py" and path != package / "errors.py" and package / "jobs" not in path.parents
 
 
 @cache

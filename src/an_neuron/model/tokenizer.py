@@ -67,3 +67,19 @@ class Tokenizer:
             if isinstance(config.get(key), int):
                 return int(config[key])
         raise UserError(f"{folder} names neither bos_token nor eos_token; add one to its tokenizer_config.json.")
+
+
+def single_token(tokenizer: Tokenizer, text: str) -> int:
+    """Return the id of a text that is one token.
+
+    Raises
+    ------
+    UserError
+        If the text is several tokens; the message shows them.
+    """
+    ids = tokenizer.encode(text)
+    if len(ids) == 1:
+        return ids[0]
+    pieces = " + ".join(repr(piece) for piece in tokenizer.texts(ids))
+    hint = "" if text.startswith(" ") else f' A missing leading space is the usual cause: write " {text}".'
+    raise UserError(f"{text!r} is not a single token of this model but {len(ids)}: {pieces}.{hint}")

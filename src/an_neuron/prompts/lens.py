@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
-from an_neuron.prompts.difference import logit_difference
+from an_neuron.prompts.pairs import logit_difference
 from an_neuron.prompts.tokens import COMPARED
 
 LENS = Schema(

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from an_neuron.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,8 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
         if one != other:
             return pos
     raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
+
+
+def logit_difference(logits: "Tensor", answer: int, foil: int) -> "Tensor":
+    """Return logit(answer) - logit(foil), [...], of logits [..., d_vocab]."""
+    return logits[..., answer] - logits[..., foil]

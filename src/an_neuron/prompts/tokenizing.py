@@ -3,8 +3,7 @@
 from typing import Any
 
 from an_neuron.errors import UserError
-from an_neuron.model.tokenizer import Tokenizer
-from an_neuron.model.tokens import single_token
+from an_neuron.model.tokenizer import Tokenizer, single_token
 from an_neuron.prompts.pairs import PromptPair, Prompts
 
 

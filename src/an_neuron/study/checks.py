@@ -12,8 +12,7 @@ from an_neuron.errors import UserError
 from an_neuron.files.schema import Schema
 from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, folder_mistakes, read_shape
-from an_neuron.model.tokenizer import Tokenizer
-from an_neuron.model.tokens import single_token
+from an_neuron.model.tokenizer import Tokenizer, single_token
 from an_neuron.prompts.tokenizing import tokenize_prompts
 from an_neuron.study.old_words import in_new_words
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from an_neuron.files.atomic import write_json
+from an_neuron.files.hdf5 import __version__
 from an_neuron.files.schema import Schema
 from an_neuron.model.devices import kind
 from an_neuron.study.times import times
-from an_neuron.version import __version__
 
 Record = dict[str, Any]
 DISTRIBUTION = "an-neuron"

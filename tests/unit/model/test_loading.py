@@ -107,14 +107,14 @@ def test_the_best_device_that_is_there_is_picked(monkeypatch):
     there = {"cuda": False, "mps": False}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there["cuda"])
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there["mps"])
-    assert devices.pick() == "cpu"
+    assert devices.kind() == "cpu"
     there["mps"] = True
-    assert devices.pick("auto") == "mps"
+    assert devices.kind("auto") == "mps"
     there["cuda"] = True
-    assert devices.pick("auto") == "cuda"
-    assert devices.pick("cpu") == "cpu"
+    assert devices.kind("auto") == "cuda"
+    assert devices.kind("cpu") == "cpu"
 
 
 def test_a_device_that_is_not_there_is_refused_with_the_remedy():
     with pytest.raises(UserError, match="'nonsense' cannot be used"):
-        devices.pick("nonsense")
+        devices.kind("nonsense")

@@ -3,7 +3,7 @@ import pytest
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
-from an_neuron.model.tokens import single_token
+from an_neuron.model.tokenizer import single_token
 from an_neuron.prompts.pairs import PromptPair, Prompts
 from an_neuron.prompts.tokenizing import tokenize_prompts
 from an_neuron.prompts.tokens import read_prompts, right_aligned, token_attributes, write_prompts

@@ -11,11 +11,11 @@ import pytest
 from bs4 import BeautifulSoup
 
 from an_neuron.errors import UserError
+from an_neuron.files.hdf5 import __version__
 from an_neuron.study import provenance
 from an_neuron.study.provenance import checksum, commit_of, source_files, write_record
 from an_neuron.study.provenance_page import write_html
 from an_neuron.study.times import times
-from an_neuron.version import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc", FIPS 180-2

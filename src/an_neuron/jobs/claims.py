@@ -5,6 +5,7 @@ A claim is a lock on a file. The system lets go of it when the process ends, how
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,3 +81,33 @@ def _opened(path: Path) -> int:
             continue  # another process was faster
         os.fchmod(made, 0o644)  # whatever the user's umask says
         return made
+
+
+def claimed(device: str) -> str:
+    """Return the torch device on which this process computes; of several GPUs one that no other process has claimed.
+
+    `cuda` claims a GPU until the process ends, and waits where all are claimed; `cuda:1` is that one, claimed or not.
+    CUDA_VISIBLE_DEVICES, set by Slurm or by hand, says which GPUs there are.
+
+    Parameters
+    ----------
+    device
+        As `an_neuron.model.devices.kind` returns it: "cpu", "mps", "cuda" or "cuda:1".
+    """
+    import torch
+
+    # A single GPU is not claimed: there is nothing to choose. Snakemake's resource `gpu`, or Slurm, sees to it that
+    # jobs take turns, and a notebook beside them may share it, which waiting for a claim would forbid.
+    if device == "cuda" and torch.cuda.device_count() > 1 and possible():
+        names = [_uuid(index) for index in range(torch.cuda.device_count())]
+        device = f"cuda:{names.index(claim(names, Path(tempfile.gettempdir())))}"
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # what names no device, pinned memory and events say, would go to the first
+    return device
+
+
+def _uuid(index: int) -> str:
+    """Return the name of a GPU that is the same for all processes, whichever GPUs they see."""
+    import torch
+
+    return f"gpu-{torch.cuda.get_device_properties(index).uuid}"

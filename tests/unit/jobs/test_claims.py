@@ -13,12 +13,13 @@ import pytest
 import torch
 from project import Project
 
-from an_neuron.model import claims, devices
+from an_neuron.jobs import claims
+from an_neuron.model import devices
 
 CLAIM = """
 import sys
 from pathlib import Path
-from an_neuron.model import claims
+from an_neuron.jobs import claims
 claims.POLL_SECONDS = 0.05
 print(claims.claim(sys.argv[2:], Path(sys.argv[1])), flush=True)
 sys.stdin.read()
@@ -42,7 +43,7 @@ rule claim:
 TOGETHER = """
 import signal
 from pathlib import Path
-from an_neuron.model.claims import claim
+from an_neuron.jobs.claims import claim
 signal.alarm(60)  # ends a job that waits in vain for the other
 claimed = claim(["one", "two"], Path("."))
 first, second = Path("first.fifo"), Path("second.fifo")
@@ -149,27 +150,27 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path):
 def test_the_device_that_another_process_claimed_is_not_picked(start, gpus, tmp_path):
     current = gpus("aaaa", "bbbb")
     assert claimed(start(tmp_path, "gpu-aaaa")) == "gpu-aaaa"
-    assert devices.pick() == "cuda:1"
-    assert devices.pick("cuda") == "cuda:1"  # a process keeps what it has
+    assert claims.claimed(devices.kind()) == "cuda:1"
+    assert claims.claimed(devices.kind("cuda")) == "cuda:1"  # a process keeps what it has
     assert current == ["cuda:1", "cuda:1"]
 
 
 def test_visible_devices_are_known_by_their_names_not_their_numbers(start, gpus, tmp_path):
     assert claimed(start(tmp_path, "gpu-bbbb")) == "gpu-bbbb"
     gpus("bbbb", "cccc")  # as with CUDA_VISIBLE_DEVICES=1,2
-    assert devices.pick() == "cuda:1"
+    assert claims.claimed(devices.kind()) == "cuda:1"
 
 
 def test_a_named_device_is_taken_claimed_or_not(start, gpus, tmp_path):
     current = gpus("aaaa", "bbbb")
     assert claimed(start(tmp_path, "gpu-bbbb")) == "gpu-bbbb"
-    assert devices.pick("cuda:1") == "cuda:1"
+    assert claims.claimed(devices.kind("cuda:1")) == "cuda:1"
     assert current == ["cuda:1"]
 
 
 def test_a_single_device_is_not_claimed(gpus, tmp_path):
     gpus("aaaa")
-    assert devices.pick() == devices.pick("cuda") == "cuda"
+    assert claims.claimed(devices.kind()) == claims.claimed(devices.kind("cuda")) == "cuda"
     assert not list(tmp_path.iterdir())
 
 
@@ -182,7 +183,7 @@ def test_to_ask_for_the_kind_of_device_claims_nothing(gpus, tmp_path):
 def test_nothing_is_claimed_where_there_are_no_such_locks(gpus, monkeypatch, tmp_path):
     monkeypatch.setattr(claims, "fcntl", None)
     gpus("aaaa", "bbbb")
-    assert devices.pick() == "cuda"
+    assert claims.claimed(devices.kind()) == "cuda"
     assert not list(tmp_path.iterdir())
 
 
