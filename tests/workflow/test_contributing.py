@@ -31,8 +31,8 @@ def follow(project, page):
     return touched
 
 
-def test_the_example_stage_and_figure_are_built_as_the_page_says(built_orchard):
-    project = built_orchard
+def test_the_example_stage_and_figure_are_built_as_the_page_says(settled, tmp_path):
+    project = settled.copied(tmp_path / "project")
     touched = follow(project, (ROOT / "CONTRIBUTING.md").read_text())
     assert touched == {
         "src/an_neuron/patching/best_neurons.py": "new",
@@ -43,7 +43,6 @@ def test_the_example_stage_and_figure_are_built_as_the_page_says(built_orchard):
         "workflow/report/best_neurons.rst": "new",
         "workflow/rules/figure_list.smk": "first in FIGURES",
     }
-    project.config["formats"] = ["html"]
     assert set(project.jobs("orchard")) >= {"list_best_neurons", "plot_best_neurons"}
     results = project.folder / "results" / "orchard"
     project.build("results/orchard/figures/html/best_neurons_fig.html")

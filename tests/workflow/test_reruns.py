@@ -18,13 +18,14 @@ PATCHING_FIGURES = {
     "plot_neuron_map": 1,
     "plot_attribution": 1,
 }
-PAIR_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
-ONE_PAIR = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **PAIR_FIGURES}
-CORPUS = {"cache_activations": 3, "gather_activations": 1, **ONE_PAIR}
+ASSOCIATION_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
+ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
+CORPUS = {"cache_activations": 3, "gather_activations": 1, **ONE_ASSOCIATION}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
-ALIGNMENT = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
+CONGRUENCE = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
 ENDS = {"compare_published": 1, "record_provenance": 1}
+SWEEP_FIGURES = {"plot_patched_site": 3, "plot_patched_heads": 3, "plot_patched_neurons": 1}
 FIGURES = {
     "plot_logit_lens": 1,
     "plot_patched_site": 3,
@@ -34,7 +35,7 @@ FIGURES = {
     "plot_logit_activation": 1,
 }
 EVERYTHING = (
-    PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | ALIGNMENT | ENDS | {"check_study": 1, "select_associations": 1}
+    PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | CONGRUENCE | ENDS | {"check_study": 1, "select_associations": 1}
 )
 
 
@@ -107,10 +108,10 @@ def swapped(project):
 
 
 CHANGES = {
-    "a figure's title": (replace("src/an_neuron/figures/patching.py", "Patched MLP Layer", "MLP Layer"), FIGURES),
+    "a figure's title": (replace("src/an_neuron/figures/patching.py", "Patched MLP Layer", "MLP Layer"), SWEEP_FIGURES),
     "a colour of all figures": (
         replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
-        FIGURES | PATCHING_FIGURES | PAIR_FIGURES,
+        FIGURES | PATCHING_FIGURES | ASSOCIATION_FIGURES,
     ),
     "the corpus file": (
         append("resources/orchard/book.html", "<p>One more apple.</p>"),
@@ -147,10 +148,15 @@ CHANGES = {
         PATCHING | PATCHING_FIGURES | {"compare_published": 1},
     ),
     "what only figures of associations use": (
-        replace("src/an_neuron/figures/corpus.py", "NORMAL_95 = 1.959964", "NORMAL_95 = 1.96"),
-        PAIR_FIGURES,
+        append("src/an_neuron/figures/corpus.py", "\nMORE = 1\n"),
+        ASSOCIATION_FIGURES,
     ),
-    "what everything uses": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), EVERYTHING),
+    "what one figure alone uses": (
+        replace("src/an_neuron/figures/top_predictions.py", "NORMAL_95 = 1.959964", "NORMAL_95 = 1.96"),
+        {"plot_top_prediction": 1},
+    ),
+    "what everything uses": (append("src/an_neuron/files/atomic.py", "\nMORE = 1\n"), EVERYTHING),
+    "an exception": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), {}),
     "a script": (
         append("workflow/scripts/patch_sites.py", "# A remark.\n"),
         {"patch_sites": 3, "plot_patched_site": 3, "compare_published": 1},

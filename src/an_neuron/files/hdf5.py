@@ -5,6 +5,7 @@ A file holds the fields of its `Schema`. Each dataset has the attributes ``dims`
 stamps, so the same values give the same bytes, appear under their name only when complete, and end with a seal.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def create(path: str | Path, schema: Schema, attributes: Mapping[str, Any]) -> I
         If what was written is not what the schema declares.
     """
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", track_order=True) as file:
+        with _system_errors(), h5py.File(temporary, "w", track_order=True) as file:
             file.attrs["version"] = __version__
             for key, value in attributes.items():
                 file.attrs[key] = value
@@ -102,6 +103,18 @@ def create(path: str | Path, schema: Schema, attributes: Mapping[str, Any]) -> I
             yield writer
             writer.finish()
         seal(temporary)
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise as an OSError what the system refused and HDF5 noticed only when it closed the file: a full disk, say."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error).splitlines()[0]) from error
 
 
 def write(path: str | Path, schema: Schema, values: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:

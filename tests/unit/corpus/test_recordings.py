@@ -16,7 +16,7 @@ from an_neuron.corpus.recordings import read_association, recording
 from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.corpus.summaries import Summary
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5, seal
+from an_neuron.files import hdf5
 
 MICRO_ASSOCIATIONS = [
     Association("c", 3, 0, 0, "studied"),
@@ -250,7 +250,7 @@ def test_files_describe_every_dataset(tmp_path, tiny_gpt2):
 def test_each_dataset_is_read_once_from_a_file_that_is_opened_once(tmp_path, tiny_gpt2, monkeypatch):
     """Verified once per process, too: a hash of the gathered file and of each that it looks into."""
     opened, read, verified = [], [], []
-    get, is_open, is_sound = h5py.Dataset.__getitem__, h5py.File.__init__, seal._verified.__wrapped__
+    get, is_open, is_sound = h5py.Dataset.__getitem__, h5py.File.__init__, hdf5._verified.__wrapped__
 
     def noting_open(self, name, *args, **options):
         if isinstance(name, str | Path):  # not a handle of an open one
@@ -270,7 +270,7 @@ def test_each_dataset_is_read_once_from_a_file_that_is_opened_once(tmp_path, tin
         with monkeypatch.context() as patched:
             patched.setattr(h5py.File, "__init__", noting_open)
             patched.setattr(h5py.Dataset, "__getitem__", noting_read)
-            patched.setattr(seal, "_verified", cache(noting_verification))
+            patched.setattr(hdf5, "_verified", cache(noting_verification))
             describe_association(path, NAMES[0], tiny_gpt2.tokenizer)
         sources = ["1-of-2.h5", "2-of-2.h5"] if keep == "all" else []
         assert sorted(opened) == sorted(verified) == [*sources, "associations.h5", "tokens.h5"]
