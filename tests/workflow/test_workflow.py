@@ -149,8 +149,8 @@ def test_without_network_or_weights_one_sentence_says_what_is_missing(project):
     said = ran.stdout + ran.stderr
     assert ran.returncode != 0
     assert "The weights of openai-community/gpt2-large are not on this machine and cannot be fetched" in said
+    assert "the study orchard needs neither network nor GPU" in said
     assert "In config.yaml: `model: {folder: PATH}`." in said
-    assert "`snakemake --cores 1 orchard` needs neither network nor GPU" in said
     assert "Traceback" not in said
     made = [path for part in ("results", "downloads") for path in (project.folder / part).rglob("*") if path.is_file()]
     assert [path.name for path in made if path.suffix != ".log"] == []
@@ -222,7 +222,7 @@ def test_a_book_is_downloaded_once_for_all_studies_and_held_against_its_checksum
     book = (ROOT / "resources" / "orchard" / "book.html").read_bytes()
     first = project.config["studies"]["orchard"]
     corpus = {"url": f"{served}/book.html", "sha256": hashlib.sha256(book).hexdigest()}
-    project.config["studies"]["second"] = {**first, "top": 0, "corpus": {"url": corpus["url"]}}
+    project.config["studies"]["second"] = {**first, "top": 0, "corpus": dict(corpus)}
     first["corpus"] = corpus
     texts = [f"results/{study}/corpus/text.txt" for study in ("orchard", "second")]
     project.build(texts[0])
