@@ -40,7 +40,7 @@ def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats
     neuron = json.loads((results / "neuron.json").read_text())
     associations = [association["name"] for association in json.loads((results / "associations.json").read_text())]
     assert associations[0] == f"token_an_neuron_{neuron['layer']}.{neuron['index']}"
-    assert len(associations) == 4  # the three best-aligned ones besides
+    assert len(associations) == 4  # the three mutually exclusive ones besides
     names = {
         "logit_lens_fig",
         "patched_resid_fig",

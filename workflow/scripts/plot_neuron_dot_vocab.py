@@ -1,4 +1,4 @@
-"""Plot a neuron's alignment with every token."""
+"""Plot a neuron's congruence with every token."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Find every token's best-aligned neurons, and every neuron's best-aligned tokens."""
+"""Find every token's most congruent neurons, and every neuron's most congruent tokens."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Choose a study's associations: the studied one, those listed, the best-aligned ones."""
+"""Choose a study's associations: the studied one, those listed, the mutually exclusive ones."""
 
 import json
 from pathlib import Path

@@ -36,7 +36,7 @@ class NeuronCongruence:
 
 @torch.inference_mode()
 def neuron_congruence(model: TransformerBridge, layer: int, index: int) -> NeuronCongruence:
-    """Return the alignment of a neuron with every token.
+    """Return the congruence of a neuron with every token.
 
     Parameters
     ----------

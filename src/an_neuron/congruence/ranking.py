@@ -35,7 +35,7 @@ TOP_TOKENS = Schema(
 
 @dataclass(frozen=True)
 class TopNeurons:
-    """The best-aligned neurons of every token, best first, each [d_vocab, k]."""
+    """The most congruent neurons of every token, best first, each [d_vocab, k]."""
 
     value: Tensor
     layer: Tensor
@@ -44,7 +44,7 @@ class TopNeurons:
 
 @dataclass(frozen=True)
 class TopTokens:
-    """The best-aligned tokens of every neuron, best first, each [n_layers, d_mlp, k]."""
+    """The most congruent tokens of every neuron, best first, each [n_layers, d_mlp, k]."""
 
     value: Tensor
     token: Tensor

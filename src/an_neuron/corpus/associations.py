@@ -23,7 +23,7 @@ SOURCES = ("studied", "listed", "exclusive")
 
 @dataclass(frozen=True)
 class Association:
-    """A token and a neuron, and why they are looked at: studied, listed in the configuration, or well aligned."""
+    """A token and a neuron, and why they are looked at: studied, listed in the configuration, or mutually exclusive."""
 
     token: str
     token_id: int

@@ -17,7 +17,7 @@ from an_neuron.figures.style import MARK_COLOR, MARKER_RADIUS, empty_figure, hov
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import token_labels
 
-LABELLED_ALIGNMENTS = slice(7)
+LABELLED_TOKENS = slice(7)
 LABELLED_SIMILARITIES = slice(0, 21, 3)
 
 
@@ -37,7 +37,7 @@ def neuron_dot_vocab_fig(table: Table, static: bool = True) -> go.Figure:
     template = hover("<b>%{hovertext}</b>", "", "Token=%{x}", "Dot Product=%{y}")
     values = table["W_out_dot_W_U"]
     figure = _token_scatter(title, "Dot Product", values, static, hovertext=tokens, hovertemplate=template)
-    _label_highest(figure, values, tokens, LABELLED_ALIGNMENTS)
+    _label_highest(figure, values, tokens, LABELLED_TOKENS)
     return figure
 
 

@@ -54,7 +54,7 @@ def process_weights(model: TransformerBridge, processing: Sequence[str] = PROCES
     """Fold and centre a model's weights in place, as the notebook's HookedTransformer did.
 
     Logit differences, probabilities and patching results stay the same; the residual stream, W_E, W_U and W_out get
-    the coordinates in which the lens and the alignments are defined.
+    the coordinates in which the lens and congruence are defined.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     Parameters
     ----------
     tables
-        Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its alignment), top_neurons,
+        Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its congruence), top_neurons,
         activations (of all associations) and association (the studied one).
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
@@ -120,7 +120,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_lens(read["lens"]),
             *_maps(read["resid_pre"], read["attn_out"], read["mlp_out"]),
             *_neurons(read["neurons"]),
-            *_alignment(read["neuron"], read["top_neurons"]),
+            *_congruence(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
             *_thresholds(read["association"]),
         ]
@@ -165,7 +165,7 @@ def _neurons(table: Table) -> Iterator[tuple[str, Value]]:
     yield "neurons: second recovery", float(table["recovery"][order[1]])
 
 
-def _alignment(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:
+def _congruence(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:
     yield "top neurons: shape", "x".join(map(str, top["index"].shape))
     tokens = list(neuron["token"])
     for name in ("W_out_dot_W_U", "W_out_dot_W_E", "W_in_dot_W_E"):

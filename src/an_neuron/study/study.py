@@ -123,8 +123,6 @@ class Study:
             published=block.get("published"),
         )
 
-    # Files
-
     @property
     def results(self) -> str:
         """The folder of the study's results."""
@@ -206,8 +204,6 @@ class Study:
     def swept_layers(self, shape: Shape) -> list[int]:
         """Return the layers whose neurons are all patched: those that the study lists, or all."""
         return list(range(shape.n_layers) if self.layers is None else self.layers)
-
-    # Associations
 
     @property
     def needs_choice(self) -> bool:
