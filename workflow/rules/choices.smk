@@ -17,7 +17,9 @@ def hub_source(wildcards):
 def book_source(wildcards):
     """Return the address of a downloaded book, and its checksum where a study gives one."""
     downloaded = (study for study in STUDIES.values() if study.corpus.url)
-    return next(study.book_source for study in downloaded if study.book_key == wildcards.book)
+    return next(
+        study.book_source for study in downloaded if study.book_key == wildcards.book
+    )
 
 
 def shape(study):
