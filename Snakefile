@@ -34,6 +34,7 @@ wildcard_constraints:
     site="|".join(SITES.values()),
     short="|".join(SITES),
     head_site="|".join(HEAD_SITES),
+    layers="[0-9]+-[0-9]+",
     layer="[0-9]+",
     index="[0-9]+",
     association=r"token_\w+_neuron_[0-9]+\.[0-9]+",

@@ -53,7 +53,7 @@ VICTIMS = [
             "logit_lens.h5",
             "patching/attn_out.h5",
             "patching/heads/v.h5",
-            "patching/neurons/layer_1.h5",
+            "patching/neurons/layers_0-2.h5",
             "congruence/top_neurons.h5",
             "congruence/neuron_2.104.h5",
         )

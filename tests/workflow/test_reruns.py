@@ -10,7 +10,7 @@ from an_neuron.corpus.recordings import read_association
 
 pytestmark = pytest.mark.workflow
 
-PATCHING = {"patch_sites": 3, "patch_heads": 3, "patch_neurons": 3, "map_neurons": 1, "attribute_neurons": 1}
+PATCHING = {"patch_sites": 1, "patch_heads": 1, "patch_neurons": 1, "map_neurons": 1, "attribute_neurons": 1}
 PATCHING_FIGURES = {
     "plot_patched_site": 3,
     "plot_patched_heads": 3,
@@ -159,7 +159,7 @@ CHANGES = {
     "an exception": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), {}),
     "a script": (
         append("workflow/scripts/patch_sites.py", "# A remark.\n"),
-        {"patch_sites": 3, "plot_patched_site": 3, "compare_published": 1},
+        {"patch_sites": 1, "plot_patched_site": 3, "compare_published": 1},
     ),
     "the model": (append("resources/orchard/model/config.json", "\n"), {**EVERYTHING, "extract_text": 0}),
     "what a job says": (

@@ -52,7 +52,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 """
 
-LAYERS = [f"results/orchard/patching/neurons/layer_{layer}.h5" for layer in (0, 1)]
+LAYERS = [f"results/orchard/patching/neurons/layers_{layer}-{layer}.h5" for layer in (0, 1)]
 SHARDS = [f"results/orchard/activations/shards/{number}-of-2.h5" for number in (1, 2)]
 PAIRS = "results/orchard/activations/associations.h5"
 SITE = "results/orchard/patching/resid_pre.h5"

@@ -88,15 +88,15 @@ def test_every_published_value_is_reproduced(results):
 
 def test_studied_neuron_is_the_best_of_all_sweeps(results):
     neuron = json.loads((results / "neuron.json").read_text())
-    sweeps = [hdf5.read(results / "patching" / "neurons" / f"layer_{layer}.h5")["recovery"] for layer in range(3)]
-    assert neuron["recovery"] == pytest.approx(max(sweep.max() for sweep in sweeps), abs=1e-6)
-    assert sweeps[neuron["layer"]].argmax() == neuron["index"]
+    recovery = hdf5.read(results / "patching" / "neurons" / "layers_0-2.h5")["recovery"]
+    assert neuron["recovery"] == pytest.approx(recovery.max(), abs=1e-6)
+    assert recovery[neuron["layer"]].argmax() == neuron["index"]
 
 
 def test_files_agree_on_the_logit_differences(results):
     predictions = hdf5.read(results / "prompts" / "predictions.h5")
     clean, corrupted = predictions["logit_difference"]
-    for name in ("resid_pre", "attn_out", "mlp_out", "neurons/layer_0"):
+    for name in ("resid_pre", "attn_out", "mlp_out", "neurons/layers_0-2"):
         sweep = hdf5.read(results / "patching" / f"{name}.h5")
         assert sweep["clean"] == pytest.approx([clean], abs=1e-4)
         assert sweep["corrupted"] == pytest.approx([corrupted], abs=1e-4)
@@ -158,10 +158,10 @@ def test_without_network_or_weights_one_sentence_says_what_is_missing(project):
 
 def test_published_study_is_planned_whole(project):
     jobs = project.jobs()
-    assert jobs["patch_sites"] == 3
+    assert jobs["patch_sites"] == 1
     assert jobs["patch_neurons"] == 1
     assert jobs["compare_published"] == 1
-    assert jobs["patch_heads"] == 3
+    assert jobs["patch_heads"] == 1
     assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 18
     assert jobs["plot_logit_activation"] == jobs["describe_association"] == 2
 
@@ -289,7 +289,7 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
         f"{number}-of-3.h5" for number in (1, 2, 3)
     }
     assert not (results / "figures" / "png").exists()
-    assert [path.name for path in (results / "patching" / "neurons").glob("layer_*.h5")] == ["layer_1.h5"]
+    assert [path.name for path in (results / "patching" / "neurons").glob("layers_*.h5")] == ["layers_1-1.h5"]
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 import json
 
-HEAD_SITES = ("z", "q", "k", "v", "pattern")
+from an_neuron.patching.layers import divided, named
+
+HEAD_SITES = ("z", "v", "pattern")
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
 
 
@@ -31,8 +33,25 @@ def shape(study):
 
 def neuron_sweeps(study):
     """Return the sweeps of a study's layers: of all the model's, where the study does not list them."""
+    return [sweep_file(study, layers) for layers in parts_of_sweep(study)]
+
+
+def parts_of_sweep(study):
+    """Return the layers of each job of a study's sweep over neurons."""
     layers = study.layers or range(shape(study).n_layers)
-    return [f"{study.results}/patching/neurons/layer_{layer}.h5" for layer in layers]
+    return divided(layers, config["sweeps"])
+
+
+def sweep_file(study, layers):
+    return f"{study.results}/patching/neurons/layers_{named(layers)}.h5"
+
+
+def sweep_of_neuron(wildcards):
+    """Return the sweep with the studied neuron's layer, which is swept even where it is not listed."""
+    study = study_of(wildcards)
+    layer, _ = neuron_of(study)
+    layers = next((part for part in parts_of_sweep(study) if layer in part), [layer])
+    return sweep_file(study, layers)
 
 
 def neuron_of(study):

@@ -19,7 +19,7 @@ def each_site(study):
 
 
 def each_head_site(study):
-    return [{"head_site": site} for site in ("z", "v", "pattern")]
+    return [{"head_site": site} for site in HEAD_SITES]
 
 
 def studied(study):
@@ -50,13 +50,6 @@ FIGURES = [
         "patched_heads_{head_site}_fig",
         DISCOVERY,
         each_head_site,
-    ),
-    (
-        "plot_patched_neurons",
-        of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
-        "patched_neuron_fig",
-        ONE_NEURON,
-        once,
     ),
     (
         "plot_neuron_map",

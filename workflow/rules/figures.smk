@@ -25,6 +25,28 @@ for drawer, table, figure, category, wildcards_of in FIGURES:
             "../scripts/{params.script}.py"
 
 
+TARGETS["plot_patched_neurons"] = figure_targets("patched_neuron_fig", once)
+
+
+rule plot_patched_neurons:
+    input:
+        sweep=sweep_of_neuron,
+        library=behind("plot_patched_neurons"),
+    output:
+        figure_files("patched_neuron_fig", "plot_patched_neurons", ONE_NEURON),
+    log:
+        "results/{study}/logs/plot_patched_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/plot_patched_neurons.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        layer=lambda wildcards: neuron_of(study_of(wildcards))[0],
+    script:
+        "../scripts/plot_patched_neurons.py"
+
+
 TARGETS["plot_logit_activation"] = figure_targets(
     "{association}_logit_activation_fig", each_association
 )

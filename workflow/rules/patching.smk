@@ -9,11 +9,11 @@ rule patch_sites:
         model=of_study("model_files"),
         library=behind("patch_sites"),
     output:
-        "results/{study}/patching/{site}.h5",
+        **{site: f"results/{{study}}/patching/{site}.h5" for site in SITES.values()},
     log:
-        "results/{study}/logs/patch_sites/{site}.log",
+        "results/{study}/logs/patch_sites.log",
     benchmark:
-        "results/{study}/benchmarks/patch_sites/{site}.tsv"
+        "results/{study}/benchmarks/patch_sites.tsv"
     conda:
         ENVIRONMENT
     threads: model_threads
@@ -35,11 +35,11 @@ rule patch_heads:
         model=of_study("model_files"),
         library=behind("patch_heads"),
     output:
-        "results/{study}/patching/heads/{head_site}.h5",
+        **{site: f"results/{{study}}/patching/heads/{site}.h5" for site in HEAD_SITES},
     log:
-        "results/{study}/logs/patch_heads/{head_site}.log",
+        "results/{study}/logs/patch_heads.log",
     benchmark:
-        "results/{study}/benchmarks/patch_heads/{head_site}.tsv"
+        "results/{study}/benchmarks/patch_heads.tsv"
     conda:
         ENVIRONMENT
     threads: model_threads
@@ -61,11 +61,11 @@ rule patch_neurons:
         model=of_study("model_files"),
         library=behind("patch_neurons"),
     output:
-        "results/{study}/patching/neurons/layer_{layer}.h5",
+        "results/{study}/patching/neurons/layers_{layers}.h5",
     log:
-        "results/{study}/logs/patch_neurons/layer_{layer}.log",
+        "results/{study}/logs/patch_neurons/layers_{layers}.log",
     benchmark:
-        "results/{study}/benchmarks/patch_neurons/layer_{layer}.tsv"
+        "results/{study}/benchmarks/patch_neurons/layers_{layers}.tsv"
     conda:
         ENVIRONMENT
     threads: model_threads

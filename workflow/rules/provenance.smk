@@ -28,7 +28,7 @@ rule record_provenance:
         runtime=model_minutes(),
     params:
         study=part(),
-        shared={key: config[key] for key in ("device", "formats", "shards")},
+        shared={key: config[key] for key in ("device", "formats", "sweeps", "shards")},
         benchmarks="results/{study}/benchmarks",
     script:
         "../scripts/record_provenance.py"

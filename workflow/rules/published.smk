@@ -13,7 +13,7 @@ rule compare_published:
         resid_pre="results/{study}/patching/resid_pre.h5",
         attn_out="results/{study}/patching/attn_out.h5",
         mlp_out="results/{study}/patching/mlp_out.h5",
-        neurons=of_neuron("results/{study}/patching/neurons/layer_{layer}.h5"),
+        neurons=sweep_of_neuron,
         neuron=of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
         top_neurons="results/{study}/congruence/top_neurons.h5",
         activations="results/{study}/activations/associations.h5",

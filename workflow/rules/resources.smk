@@ -4,6 +4,9 @@ On one machine they hold back nothing, unless --resources says how much there is
 """
 
 
+from an_neuron.patching.layers import named_layers
+
+
 def estimated(estimate):
     """Return a resource function: an estimate for a study, and as much again at each further attempt.
 
@@ -34,10 +37,14 @@ def model_threads(wildcards):
     return max(1, (workflow.cores or 64) // (getattr(gpus, "value", gpus) or 1))
 
 
+def layers_of(wildcards):
+    return named_layers(wildcards.layers) if "layers" in wildcards.keys() else ()
+
+
 def sweep(name):
     """Return how many operations a named sweep makes for a study's prompts."""
     return lambda study, wildcards: cost.sweep_operations(
-        name, study.known_shape(), study.prompts, int(wildcards.get("layer", 0))
+        name, study.known_shape(), study.prompts, layers_of(wildcards)
     )
 
 

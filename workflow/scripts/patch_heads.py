@@ -1,4 +1,4 @@
-"""Patch one site of every attention head."""
+"""Patch each site of every attention head."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
-        site, metric = snakemake.wildcards.head_site, LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_heads(model, prompts.prompt_pairs, metric, [site])[site]
-        attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}
-        write_sweep(snakemake.output[0], HEADS, sweep, attributes)
+        metric = LogitDifference(prompts.answer, prompts.foil)
+        sweeps = patch_heads(model, prompts.prompt_pairs, metric, list(snakemake.output.keys()))
+        attributes = {**snakemake.params.attributes, **token_attributes(table)}
+        for site, sweep in sweeps.items():
+            write_sweep(snakemake.output[site], HEADS, sweep, {**attributes, "site": site})

@@ -1,4 +1,4 @@
-"""Patch each neuron of a layer."""
+"""Patch each neuron of consecutive layers."""
 
 from pathlib import Path
 
@@ -7,16 +7,17 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.layers import named_layers
 from an_neuron.patching.sweep_files import NEURONS, write_sweep
 from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.tokens import read_prompts, token_attributes
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
-        layer = int(snakemake.wildcards.layer)
+        layers = named_layers(snakemake.wildcards.layers)
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
         metric = LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_neurons(model, prompts.prompt_pairs, metric, [layer]).of_layer(0)
-        attributes = {**snakemake.params.attributes, **token_attributes(table), "layer": layer}
-        write_sweep(snakemake.output[0], NEURONS, sweep, attributes)
+        sweep = patch_neurons(model, prompts.prompt_pairs, metric, layers)
+        attributes = {**snakemake.params.attributes, **token_attributes(table)}
+        write_sweep(snakemake.output[0], NEURONS, sweep, attributes, layer=layers)

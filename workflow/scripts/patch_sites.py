@@ -1,4 +1,4 @@
-"""Patch one site at each layer and position."""
+"""Patch each site at each layer and position."""
 
 from pathlib import Path
 
@@ -15,8 +15,9 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, table = read_prompts(snakemake.input.prompts)
         model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
-        site, metric = snakemake.wildcards.site, LogitDifference(prompts.answer, prompts.foil)
-        sweep = patch_sites(model, prompts.prompt_pairs, metric, [site])[site]
+        metric = LogitDifference(prompts.answer, prompts.foil)
+        sweeps = patch_sites(model, prompts.prompt_pairs, metric, list(snakemake.output.keys()))
         tokens = {name: table[name] for name in ("clean_token", "corrupted_token")}
-        attributes = {**snakemake.params.attributes, **token_attributes(table), "site": site}
-        write_sweep(snakemake.output[0], SITE, sweep, attributes, **tokens)
+        attributes = {**snakemake.params.attributes, **token_attributes(table)}
+        for site, sweep in sweeps.items():
+            write_sweep(snakemake.output[site], SITE, sweep, {**attributes, "site": site}, **tokens)

@@ -9,4 +9,5 @@ from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        save_figure(partial(patched_neuron_fig, read(snakemake.input[0])), snakemake.output)
+        figure = partial(patched_neuron_fig, read(snakemake.input.sweep), snakemake.params.layer)
+        save_figure(figure, snakemake.output)

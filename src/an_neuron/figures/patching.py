@@ -6,7 +6,7 @@ Each function takes the table of one sweep and returns a plotly figure, laid out
 | --- | --- |
 | `patched_site_fig` | patching/{site}.h5 |
 | `patched_heads_fig` | patching/heads/{site}.h5 |
-| `patched_neuron_fig` | patching/neurons/layer_{layer}.h5 |
+| `patched_neuron_fig` | patching/neurons/layers_{layers}.h5 |
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ from an_neuron.figures.style import (
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import visible
+from an_neuron.patching.layers import of_layer
 
 SITE_TITLES = {
     "resid_pre": "Logit Difference From Patched Residual Stream",
@@ -102,20 +103,22 @@ def patched_heads_fig(table: Table) -> go.Figure:
     return figure
 
 
-def patched_neuron_fig(table: Table, static: bool = True) -> go.Figure:
+def patched_neuron_fig(table: Table, layer: int, static: bool = True) -> go.Figure:
     """Draw the recovery after patching each neuron of one layer, and mark the best.
 
     Parameters
     ----------
     table
-        recovery[d_mlp]; attribute layer.
+        recovery[layer, d_mlp], layer[layer].
+    layer
+        One of them.
     static
         Draw for a static file, not for a browser.
     """
-    recovery = table["recovery"]
+    recovery = of_layer(table, layer)
     neurons = np.arange(len(recovery))
     frame = Frame(padded(neurons, 0.03), padded(recovery, 0.08))
-    title = f"Logit Difference From Patched Neurons in MLP Layer {table.attributes['layer']}"
+    title = f"Logit Difference From Patched Neurons in MLP Layer {layer}"
     figure = empty_figure(title, "Neuron", "Patch Improvement", frame)
     template = hover("Neuron=%{x}", "Patch Improvement=%{y}")
     figure.add_trace(markers(neurons, recovery, static, marker_color=MARK_COLOR, hovertemplate=template))

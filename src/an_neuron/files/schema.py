@@ -1,7 +1,7 @@
 """What a result file holds, declared once: it is checked against this when written, and the docs' tables come from it.
 
 NEURONS = Schema(
-"patching/neurons/layer_{layer}.h5",
+"patching/neurons/layers_{layers}.h5",
 "recovery of each neuron of a layer",
 {"recovery": Field("d_mlp", "float32", "1", "0 = as the corrupted prompt, 1 = as the clean one")},
 {"layer": "the layer whose neurons were patched"},

@@ -37,12 +37,12 @@ class NeuronSweeps:
 
 
 def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
-    """Read the sweeps of some layers, patching/neurons/layer_….h5, in the order of their layers."""
-    tables = sorted((hdf5.read(path) for path in paths), key=lambda table: int(table.attributes["layer"]))
+    """Read the sweeps of some layers, patching/neurons/layers_….h5, in the order of their layers."""
+    tables = sorted((hdf5.read(path) for path in paths), key=lambda table: int(table["layer"][0]))
     first = tables[0]
     return NeuronSweeps(
-        layers=[int(table.attributes["layer"]) for table in tables],
-        recovery=torch.from_numpy(np.stack([table["recovery"] for table in tables])),
+        layers=np.concatenate([table["layer"] for table in tables]).tolist(),
+        recovery=torch.from_numpy(np.concatenate([table["recovery"] for table in tables])),
         clean=torch.from_numpy(first["clean"]),
         corrupted=torch.from_numpy(first["corrupted"]),
         attributes={key: first.attributes[key] for key in COMPARED},

@@ -25,12 +25,12 @@ def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
     for table in tables:
         if not np.isfinite(table["recovery"]).all():
             raise UserError(f"{table.path} has a recovery that is not a finite number; the weights may be damaged.")
-        index = int(table["recovery"].argmax())
-        bests.append((float(table["recovery"][index]), int(table.attributes["layer"]), index))
+        row, best = np.unravel_index(table["recovery"].argmax(), table["recovery"].shape)
+        bests.append((float(table["recovery"][row, best]), int(table["layer"][row]), int(best)))
     recovery, layer, index = max(bests)
     return {"layer": layer, "index": index, "recovery": round(recovery, 6)}
 
 
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
-    """Write the best neuron of some sweeps, patching/neurons/layer_….h5, as JSON."""
+    """Write the best neuron of some sweeps, patching/neurons/layers_….h5, as JSON."""
     write_json(out, best_neuron(hdf5.read(path) for path in paths))

@@ -1,6 +1,6 @@
 """What a sweep measures, and recovery: how much of the clean run's metric a patch brings back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -46,10 +46,6 @@ class Sweep:
         number = per_prompt_pair.isfinite().sum(0)
         deviation = (per_prompt_pair - per_prompt_pair.nanmean(0)).square().nansum(0) / (number - 1)
         return (deviation / number).sqrt().where(number > 1, torch.nan)
-
-    def of_layer(self, number: int) -> "Sweep":
-        """Return the sweep of the layer with this number among those swept, without its layer axis."""
-        return replace(self, patched=self.patched[:, number])
 
 
 def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ COMPARED = {
 
 
 def _sweep_schema(
-    path: str, description: str, axes: str, patched: Mapping[str, str], tokens: Mapping[str, Field] | None = None
+    path: str, description: str, axes: str, patched: Mapping[str, str], named: Mapping[str, Field] | None = None
 ) -> Schema:
-    """Return the schema of a sweep over some axes; `patched` names the attribute that says what was patched."""
+    """Return the schema of a sweep over some axes; attributes, or values that name them, say what was patched."""
     per_prompt_pair = f"prompt_pair {axes}"
     fields = {
         "recovery": Field(axes, "float32", RECOVERY, "recovery of the prompt pairs' mean logit difference"),
@@ -33,7 +33,7 @@ def _sweep_schema(
         "nothing": Field("prompt_pair", "float32", LOGITS, "control: a row without a patch"),
         "everything": Field("prompt_pair", "float32", LOGITS, "control: a row patched in all of its stream"),
     }
-    return Schema(path, description, {**fields, **(tokens or {})}, {**COMPARED, **patched})
+    return Schema(path, description, {**fields, **(named or {})}, {**COMPARED, **patched})
 
 
 SITE = _sweep_schema(
@@ -53,14 +53,15 @@ HEADS = _sweep_schema(
     {"site": "the site that was patched"},
 )
 NEURONS = _sweep_schema(
-    "patching/neurons/layer_{layer}.h5",
-    "recovery with each neuron of a layer patched at all positions",
-    "d_mlp",
-    {"layer": "the layer whose neurons were patched"},
+    "patching/neurons/layers_{layers}.h5",
+    "recovery with each neuron of consecutive layers patched at all positions",
+    "layer d_mlp",
+    {},
+    {"layer": Field("layer", "int32", "", "the layers whose neurons were patched")},
 )
 
 
-def write_sweep(path: str | Path, schema: Schema, sweep: Sweep, attributes: Mapping[str, Any], **tokens: Any) -> None:
+def write_sweep(path: str | Path, schema: Schema, sweep: Sweep, attributes: Mapping[str, Any], **named: Any) -> None:
     """Write a sweep's file.
 
     Parameters
@@ -69,8 +70,8 @@ def write_sweep(path: str | Path, schema: Schema, sweep: Sweep, attributes: Mapp
         `SITE`, `HEADS` or `NEURONS`.
     attributes
         The root attributes that the schema names, and those of every file.
-    tokens
-        For `SITE`: clean_token and corrupted_token, [prompt_pair, pos].
+    named
+        What names the axes: for `SITE` clean_token and corrupted_token, [prompt_pair, pos]; for `NEURONS` layer.
     """
     values = {
         "recovery": sweep.recovery,
@@ -82,4 +83,4 @@ def write_sweep(path: str | Path, schema: Schema, sweep: Sweep, attributes: Mapp
         "nothing": sweep.nothing,
         "everything": sweep.everything,
     }
-    hdf5.write(path, schema, {**values, **tokens}, attributes)
+    hdf5.write(path, schema, {**values, **named}, attributes)

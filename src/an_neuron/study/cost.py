@@ -63,26 +63,29 @@ def _positions(clean: str, corrupted: str) -> tuple[int, int]:
     return (length - first) // 2 + 2, length // 2 + 2
 
 
-def sweep_operations(name: str, shape: Shape, prompts: Iterable[Prompts], layer: int = 0) -> int:
+def sweep_operations(name: str, shape: Shape, prompts: Iterable[Prompts], layers: Iterable[int] = ()) -> int:
     """Return the operations of a sweep of all prompt pairs.
 
     Parameters
     ----------
     name
-        Of the rule: `patch_sites` (one site), `patch_heads` (one of theirs) or `patch_neurons` (one layer).
+        Of the rule: `patch_sites`, `patch_heads` (three sites each) or `patch_neurons`.
     shape
         The model's sizes.
     prompts
         Prompt pairs of a study.
-    layer
+    layers
         Whose neurons are patched.
     """
+    layers = list(layers)
     sweep = {
-        "patch_sites": site_operations,
-        "patch_heads": head_operations,
-        "patch_neurons": lambda shape, suffix, length: neuron_operations(shape, suffix, length, layer),
+        "patch_sites": lambda suffix, length: 3 * site_operations(shape, suffix, length),
+        "patch_heads": lambda suffix, length: 3 * head_operations(shape, suffix, length),
+        "patch_neurons": lambda suffix, length: sum(
+            neuron_operations(shape, suffix, length, layer) for layer in layers
+        ),
     }[name]
-    return sum(sweep(shape, suffix, length) for suffix, length in positions(prompts))
+    return sum(sweep(suffix, length) for suffix, length in positions(prompts))
 
 
 def congruence_operations(shape: Shape) -> int:

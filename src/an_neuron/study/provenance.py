@@ -1,7 +1,7 @@
 """From what, with what and in what time a study was built: one record for a build.
 
 study       its name
-config      its block of the configuration with the defaults filled in, and device, formats and shards
+config      its block of the configuration with the defaults filled in, and device, formats, sweeps and shards
 code        version of the package; git commit, whether files differed from it, and which
 versions    of Python and of each dependency
 machine     platform, cores, and the device that computes, as the job sees them that writes the record
@@ -52,7 +52,7 @@ def provenance(
     Parameters
     ----------
     config
-        The study's block under ``study``, and device, formats and shards.
+        The study's block under ``study``, and device, formats, sweeps and shards.
     study
         The study's name.
     workflow

@@ -12,6 +12,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.layers import of_layer
 
 COLUMNS = ["quantity", "published", "tolerance", "source"]
 COMPARED = Schema(
@@ -119,7 +120,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_predictions(read["predictions"]),
             *_lens(read["lens"]),
             *_maps(read["resid_pre"], read["attn_out"], read["mlp_out"]),
-            *_neurons(read["neurons"]),
+            *_neurons(read["neurons"], int(read["neuron"].attributes["layer"])),
             *_congruence(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
             *_thresholds(read["association"]),
@@ -157,12 +158,13 @@ def _maps(resid: Table, attention: Table, mlp: Table) -> Iterator[tuple[str, Val
     yield "mlp_out: two strongest layers", " ".join(str(layer) for layer in sorted(np.argsort(-best)[:2].tolist()))
 
 
-def _neurons(table: Table) -> Iterator[tuple[str, Value]]:
-    order = np.argsort(-table["recovery"])
-    yield "neurons: layer", int(table.attributes["layer"])
+def _neurons(table: Table, layer: int) -> Iterator[tuple[str, Value]]:
+    recovery = of_layer(table, layer)
+    order = np.argsort(-recovery)
+    yield "neurons: layer", layer
     yield "neurons: best", int(order[0])
-    yield "neurons: best recovery", float(table["recovery"][order[0]])
-    yield "neurons: second recovery", float(table["recovery"][order[1]])
+    yield "neurons: best recovery", float(recovery[order[0]])
+    yield "neurons: second recovery", float(recovery[order[1]])
 
 
 def _congruence(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:

@@ -42,8 +42,10 @@ def _is_of(names: Iterable[str], wildcards: str) -> bool:
     if not re.search(r"\d", wildcards):
         return True
     wanted = re.escape(re.sub(r"^(\d+\.\d+)$", r"neuron_\1", wildcards))
-    if layer := re.fullmatch(r"layer_(\d+)", wildcards):  # the studied neuron's is swept even where it is not listed
-        wanted += rf"|neuron_{layer[1]}\.\d+"
+    if layers := re.fullmatch(
+        r"layers_(\d+)-\1", wildcards
+    ):  # the studied neuron's is swept even where it is not listed
+        wanted += rf"|neuron_{layers[1]}\.\d+"
     whole = re.compile(rf"(^|_)({wanted})(_|$)")
     return any(whole.search(name) for name in names)
 

@@ -164,7 +164,7 @@ def archive(name, content):
         (b"{\\rtf1\\ansi an apple}", "looks like a PDF, PostScript or RTF document"),
         (archive("mimetype", "application/epub+zip"), "holds NUL bytes, so it looks like a binary file"),
         (archive("book.txt", "an apple"), "holds NUL bytes, so it looks like a binary file"),
-        (gzip.compress(b"an apple"), "holds NUL bytes, so it looks like a binary file"),
+        (gzip.compress(b"an apple", mtime=0), "holds NUL bytes, so it looks like a binary file"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "holds NUL bytes, so it looks like a binary file"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", "holds NUL bytes, so it looks like a binary file"),
         (b"RIFF\x00\x01\x00\x00WEBPVP8 ", "holds NUL bytes, so it looks like a binary file"),

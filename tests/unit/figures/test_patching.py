@@ -80,15 +80,17 @@ def test_heat_map_labels_stay_inside_at_the_edges():
 
 
 def neurons(recovery):
+    """Return a sweep of two layers, the second of which, 31, has this recovery."""
     recovery = np.array(recovery)
-    datasets = {"recovery": (recovery, "d_mlp"), "recovery_per_prompt_pair": (recovery[None], "prompt_pair", "d_mlp")}
-    return table_of(datasets, layer=31, answer=" an", foil=" a")
+    both = np.stack([2 * recovery, recovery])
+    datasets = {"recovery": (both, "layer", "d_mlp"), "layer": (np.array([30, 31]), "layer")}
+    return table_of(datasets, answer=" an", foil=" a")
 
 
 def test_published_neuron_stands_out():
     recovery = np.zeros(5120)
     recovery[892], recovery[4799], recovery[1912] = 0.485, 0.006, -0.0178
-    figure = patching.patched_neuron_fig(neurons(recovery))
+    figure = patching.patched_neuron_fig(neurons(recovery), 31)
     assert titles(figure) == ("Logit Difference From Patched Neurons in MLP Layer 31", "Neuron", "Patch Improvement")
     assert arrows(figure) == [(892, pytest.approx(0.485), "Neuron 892 stands out")]
     assert list(figure.data[0].x) == list(range(5120))
@@ -105,7 +107,7 @@ def test_published_neuron_stands_out():
     ],
 )
 def test_a_neuron_stands_out_only_at_one_and_a_half_times_the_second(recovery, text):
-    figure = patching.patched_neuron_fig(neurons(recovery))
+    figure = patching.patched_neuron_fig(neurons(recovery), 31)
     assert arrows(figure) == [(1, pytest.approx(recovery[1]), text)]
 
 

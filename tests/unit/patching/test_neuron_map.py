@@ -22,9 +22,10 @@ NAMES = {"answer": "c", "foil": "g", "answer_id": ANSWER, "foil_id": FOIL}
 def swept(tiny_gpt2, tmp_path):
     """Write the sweeps of both layers of a model, the last layer first; return their paths and the whole sweep."""
     sweep = patch_neurons(tiny_gpt2.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL))
-    paths = [tmp_path / f"layer_{layer}.h5" for layer in (1, 0)]
+    paths = [tmp_path / f"layers_{layer}-{layer}.h5" for layer in (1, 0)]
     for path, layer in zip(paths, (1, 0), strict=True):
-        write_sweep(path, NEURONS, sweep.of_layer(layer), {**NAMES, "layer": layer})
+        of_layer = patch_neurons(tiny_gpt2.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL), [layer])
+        write_sweep(path, NEURONS, of_layer, NAMES, layer=[layer])
     return paths, sweep
 
 
@@ -66,15 +67,15 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
 
 def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     one = torch.ones(1)
-    silent = Sweep(one, 0 * one, torch.zeros(1, 24), 0 * one, one)
-    write_sweep(tmp_path / "layer_0.h5", NEURONS, silent, {**NAMES, "layer": 0})
-    sweeps = gather([tmp_path / "layer_0.h5"])
+    silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24), 0 * one, one)
+    write_sweep(tmp_path / "layers_0-0.h5", NEURONS, silent, NAMES, layer=[0])
+    sweeps = gather([tmp_path / "layers_0-0.h5"])
     write_map(tmp_path / "map.h5", sweeps, top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps), {})
     table = hdf5.read(tmp_path / "map.h5")
     assert table["top_tokens"].shape == (0, 5)
     assert len(top_neurons_frame(table)) == 0
     assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
-    write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched[:, None], {})
+    write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched, {})
     assert "no order" in str(attribution_fig(hdf5.read(tmp_path / "attribution.h5")).to_json())
 
 
@@ -99,9 +100,9 @@ def test_perfect_estimate_has_rank_correlation_one(swept, tmp_path):
 
 def test_several_prompt_pairs_are_estimated_by_their_mean(tmp_path):
     clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
-    patched = torch.tensor([[0.5, 0.0], [1.0, -1.0]])
+    patched = torch.tensor([[[0.5, 0.0]], [[1.0, -1.0]]])
     sweep = Sweep(clean, corrupted, patched, corrupted, clean)
-    write_sweep(tmp_path / "layer_0.h5", NEURONS, sweep, {**NAMES, "layer": 0})
-    write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layer_0.h5"]), patched[:, None], {})
+    write_sweep(tmp_path / "layers_0-0.h5", NEURONS, sweep, NAMES, layer=[0])
+    write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layers_0-0.h5"]), patched, {})
     # Means: patched 0.75 and -0.5, clean 2, corrupted -0.5.
     assert hdf5.read(tmp_path / "attribution.h5")["approximate"].tolist() == [pytest.approx([0.5, 0.0])]

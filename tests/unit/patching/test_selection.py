@@ -8,7 +8,14 @@ from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.selection import best_neuron, select_neuron
 
-SWEEP = Schema("layer.h5", "what a choice reads of a sweep", {"recovery": Field("d_mlp", "float32", "", "")})
+SWEEP = Schema(
+    "layers.h5",
+    "what a choice reads of a sweep",
+    {
+        "recovery": Field("layer d_mlp", "float32", "", ""),
+        "layer": Field("layer", "int32", "", ""),
+    },
+)
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def sweeps(tmp_path):
         paths = []
         for layer, values in recoveries.items():
             paths.append(tmp_path / f"layer_{layer}.h5")
-            hdf5.write(paths[-1], SWEEP, {"recovery": np.array(values)}, {"layer": layer})
+            hdf5.write(paths[-1], SWEEP, {"recovery": np.array([values]), "layer": [layer]}, {})
         return paths
 
     return write

@@ -1,4 +1,5 @@
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,9 +31,8 @@ def patch_site(tiny, prompt_pairs, site, metric=None, **options):
 
 
 def patch_layer(tiny, prompt_pairs, layer, metric=None, **options):
-    return patch_neurons(
-        engine(tiny), prompt_pairs, metric or LogitDifference(*tokens(tiny)), [layer], **options
-    ).of_layer(0)
+    sweep = patch_neurons(engine(tiny), prompt_pairs, metric or LogitDifference(*tokens(tiny)), [layer], **options)
+    return replace(sweep, patched=sweep.patched[:, 0])
 
 
 @lru_cache
@@ -177,13 +177,13 @@ def test_the_same_run_gives_the_same_bits(tiny):
 
 
 def test_micro_neurons_recover_what_is_worked_out_by_hand(micro):
-    sweep = patch_neurons(micro.raw, [MICRO], LogitDifference(3, 4)).of_layer(0)
+    sweep = patch_neurons(micro.raw, [MICRO], LogitDifference(3, 4))
     # Clean (4, 3, 0)/5: 30·0.8 + 15·0.6 + 6. Corrupted (-2, -2, 1)/3: -20 - 10 + 6 - 5.
     assert sweep.clean.tolist() == pytest.approx([39])
     assert sweep.corrupted.tolist() == pytest.approx([-29])
     # Neuron 0 makes it (2, -2, 1)/3: 20 - 10 + 6 - 5. Neuron 1, silenced, makes it (0, 0, 1): 6 - 15.
-    assert sweep.patched[0].tolist() == pytest.approx([11, -9, -29])
-    assert sweep.recovery.tolist() == pytest.approx([40 / 68, 20 / 68, 0])
+    assert sweep.patched[0, 0].tolist() == pytest.approx([11, -9, -29])
+    assert sweep.recovery[0].tolist() == pytest.approx([40 / 68, 20 / 68, 0])
 
 
 def test_micro_sites_recover_what_is_worked_out_by_hand(micro):

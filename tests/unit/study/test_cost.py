@@ -44,12 +44,13 @@ def test_positions_of_a_prompt_are_counted_by_characters_from_the_first_differen
 
 
 def test_a_sweep_costs_more_in_early_layers_and_with_more_prompt_pairs():
-    first, second, last = (cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], layer) for layer in range(3))
+    first, second, last = (cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], [layer]) for layer in range(3))
     assert first == operations.neuron_operations(SMALL, 7, 12, 0) > second > last == 0
-    assert cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR, PROMPT_PAIR], 0) == 2 * first
-    assert cost.sweep_operations("patch_sites", SMALL, [PROMPT_PAIR]) == operations.site_operations(SMALL, 7, 12)
+    assert cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR, PROMPT_PAIR], [0]) == 2 * first
+    assert cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], range(3)) == first + second + last
+    assert cost.sweep_operations("patch_sites", SMALL, [PROMPT_PAIR]) == 3 * operations.site_operations(SMALL, 7, 12)
     rows = sum(operations.row_operations(SMALL, 7, 12, layer) for layer in range(3))
-    assert cost.sweep_operations("patch_heads", SMALL, [PROMPT_PAIR]) == rows  # a width of 10 has one head
+    assert cost.sweep_operations("patch_heads", SMALL, [PROMPT_PAIR]) == 3 * rows  # a width of 10 has one head
 
 
 def test_congruence_is_one_product_of_all_neurons_and_all_tokens():

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc", FIPS 180-2
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 BUILT = [
-    "results/pear/patching/neurons/layer_1.h5",
+    "results/pear/patching/neurons/layers_1-1.h5",
     "results/pear/activations/shards/1-of-2.h5",
     "results/pear/examples/token_an_neuron_2.10.html",
     "results/pear/figures/png/token_an_neuron_2.10_top_prediction_fig.png",
@@ -128,9 +128,10 @@ def test_repeated_measurements_are_added(tmp_path):
 @pytest.mark.parametrize(
     ("job", "counts"),
     [
-        ("layer_1", True),
-        ("layer_2", True),  # the studied neuron's, which is swept even where its layer is not listed
-        ("layer_10", False),
+        ("layers_1-1", True),
+        ("layers_2-2", True),  # the studied neuron's, which is swept even where its layer is not listed
+        ("layers_1-2", False),
+        ("layers_10-10", False),
         ("1_of_2", True),
         ("1_of_3", False),
         ("token_an_neuron_2.10", True),

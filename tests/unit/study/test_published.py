@@ -60,8 +60,8 @@ def study_tables(micro, folder):
     texts = {"clean_token": tokens, "corrupted_token": tokens}
     for site, sweep in patch_sites(model, [ASSOCIATION], LogitDifference(3, 4)).items():
         write_sweep(paths[site], SITE, sweep, {**origin, "site": site}, **texts)
-    neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4)).of_layer(0)
-    write_sweep(paths["neurons"], NEURONS, neurons, {**origin, "layer": 0})
+    neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4))
+    write_sweep(paths["neurons"], NEURONS, neurons, origin, layer=[0])
     write_neuron_congruence(
         paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, {**origin, "layer": 0, "index": 0}
     )
