@@ -159,11 +159,22 @@ def save_random(name: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
+def shared_folder(tmp_path_factory, worker_id):
+    """A folder that the processes of a run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def built(shared_folder, tmp_path_factory):
     """A checkout in which the embedded study was built; tests must leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("built") / "project")
-    project.build("orchard")
-    return project
+
+    def build(folder):
+        project = Project(folder)
+        project.build("orchard")
+        return project
+
+    return Project.built_once(shared_folder / "built", build).copied(tmp_path_factory.mktemp("built") / "project")
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "src", "profiles", "envs", "resources")
@@ -97,6 +99,16 @@ class Project:
             for path in paths
             if path.parts[0] not in NOT_COMPARED and path.parts[:2] not in unwanted
         }
+
+    @classmethod
+    def built_once(cls, folder: Path, build: Callable[[Path], "Project"]) -> "Project":
+        """Return what `build` makes in a folder; of several processes that ask for it the first one builds."""
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                return build(folder)
+        project = cls.__new__(cls)
+        project.folder, project.config = folder, yaml.safe_load((folder / "config.yaml").read_text())
+        return project
 
     def copied(self, folder: Path) -> "Project":
         """Return a copy that knows what was built, and may be changed."""

@@ -1,17 +1,22 @@
 """Checkouts that several files share."""
 
 import pytest
+from project import Project
 
 
 @pytest.fixture(scope="session")
-def settled(built, tmp_path_factory):
+def settled(built, shared_folder, tmp_path_factory):
     """The embedded study with a fixed neuron, so that a dry run sees all of it without waiting for a choice.
 
-    Its book is read in three shards, where `built` has one, and its new figures need no browser.
+    Its layers are swept and its book is read in three jobs each, where `built` has one; its new figures need no browser.
     """
-    project = built.copied(tmp_path_factory.mktemp("settled") / "project")
-    project.config |= {"formats": ["html"], "shards": 3}
-    project.config["studies"]["orchard"] |= {"neuron": "2.104", "top": 0}
-    project.build("orchard")
-    assert project.jobs("orchard") == {}
-    return project
+
+    def build(folder):
+        project = built.copied(folder)
+        project.config |= {"formats": ["html"], "sweeps": 3, "shards": 3}
+        project.config["studies"]["orchard"] |= {"neuron": "2.104", "top": 0}
+        project.build("orchard")
+        assert project.jobs("orchard") == {}
+        return project
+
+    return Project.built_once(shared_folder / "settled", build).copied(tmp_path_factory.mktemp("settled") / "project")

@@ -10,7 +10,7 @@ from an_neuron.corpus.recordings import read_association
 
 pytestmark = pytest.mark.workflow
 
-PATCHING = {"patch_sites": 1, "patch_heads": 1, "patch_neurons": 1, "map_neurons": 1, "attribute_neurons": 1}
+PATCHING = {"patch_sites": 1, "patch_heads": 1, "patch_neurons": 3, "map_neurons": 1, "attribute_neurons": 1}
 PATCHING_FIGURES = {
     "plot_patched_site": 3,
     "plot_patched_heads": 3,
