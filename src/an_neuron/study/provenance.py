@@ -5,6 +5,7 @@ config      its block of the configuration with the defaults filled in, and devi
 code        version of the package; git commit, whether files differed from it, and which
 versions    of Python and of each dependency
 machine     platform, cores, and the device that computes, as the job sees them that writes the record
+origin      of a fetched model: from where, and how its weights were rounded; null for a local folder
 inputs      SHA-256 and size of each source file
 rules       seconds and peak memory of each rule and of its jobs, by their wildcards, from Snakemake's benchmark files
 
@@ -69,12 +70,14 @@ def provenance(
     UserError
         If the configured device is not there.
     """
+    origin = list(origin)
     return {
         "study": study,
         "config": dict(config),
         "code": {"version": __version__, **commit_of(workflow)},
         "versions": versions(),
         "machine": machine(config["device"]),
+        "origin": model_origin(origin),
         "inputs": {str(path): checksum(path) for path in source_files(origin)},
         "rules": times(benchmarks, built),
     }
@@ -158,9 +161,18 @@ def source_files(origin: Iterable[str]) -> list[Path]:
     """Return the source files, with the files that the list of a fetched model names in the list's place."""
     found: list[Path] = []
     for path in map(Path, origin):
-        listed = sorted(json.loads(path.read_text(encoding="utf-8"))) if path.name == FETCHED else []
+        listed = sorted(_fetched(path)["files"]) if path.name == FETCHED else []
         found += [path.with_name(name) for name in listed] or [path]
     return found
+
+
+def model_origin(origin: Iterable[str]) -> Record | None:
+    """Return from where a model was fetched and how its weights were rounded; None for a local folder."""
+    return next((_fetched(path)["origin"] for path in map(Path, origin) if path.name == FETCHED), None)
+
+
+def _fetched(path: Path) -> Record:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def checksum(path: Path) -> dict[str, str | int | None]:

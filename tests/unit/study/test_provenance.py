@@ -80,13 +80,17 @@ def test_a_file_larger_than_any_buffer_is_hashed_whole(tmp_path):
 
 
 def test_the_list_of_a_fetched_model_stands_for_its_files(tmp_path):
-    (tmp_path / "fetched.json").write_text('{"model.safetensors": 3, "config.json": 2}')
+    (tmp_path / "fetched.json").write_text(
+        '{"origin": {"hub": "a/pear"}, "files": {"model.safetensors": 3, "config.json": 2}}'
+    )
     (tmp_path / "config.json").write_text("abc")
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "emptied cache")
     origin = [str(tmp_path / "fetched.json"), "book.html"]
     files = source_files(origin)
     assert files == [tmp_path / "config.json", tmp_path / "model.safetensors", Path("book.html")]
     assert [checksum(path)["sha256"] for path in files[:2]] == [ABC, None]
+    assert provenance.model_origin(origin) == {"hub": "a/pear"}
+    assert provenance.model_origin(["config.json", "book.html"]) is None
 
 
 def test_wall_times_are_added_and_the_largest_memory_is_kept(tmp_path):
@@ -234,7 +238,7 @@ def test_the_machine_names_the_device_that_computes():
 
 def test_a_record_holds_everything(record, tmp_path):
     found = record()
-    assert list(found) == ["study", "config", "code", "versions", "machine", "inputs", "rules"]
+    assert list(found) == ["study", "config", "code", "versions", "machine", "origin", "inputs", "rules"]
     assert found["code"]["version"] == __version__
     assert found["config"]["study"]["answer"] == " an"
     assert found["inputs"] == {str(tmp_path / "book <b>.html"): {"sha256": ABC, "bytes": 3}}

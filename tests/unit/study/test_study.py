@@ -73,12 +73,12 @@ def test_neurons_are_read_from_their_names():
 def test_files_of_a_hub_model_lie_under_its_name_and_revision():
     one = study(published="pear.csv")
     assert one.results == "results/pear"
-    assert one.model_key == "Pear--AI--pear-1@01234567"
+    assert one.model.key == "Pear--AI--pear-1@01234567"
     assert one.model_folder == "downloads/models/Pear--AI--pear-1@01234567"
     assert one.model_files == [f"{one.model_folder}/fetched.json"]
     assert one.sources == [*one.model_files, one.book_file, "pear.csv"]
     assert one.book_file == f"downloads/books/{one.book_key}"
-    assert one.hub_source == HUB
+    assert one.model.source == HUB
     assert one.book_source == {"url": "https://example.org/book.html", "sha256": None}
 
 
@@ -86,8 +86,7 @@ def test_files_of_a_local_model_are_its_own(local):
     names = ("config.json", "tokenizer.json", "one.safetensors", "two.safetensors")
     assert local.model_folder == "model"
     assert local.model_files == [f"model/{name}" for name in names]
-    with pytest.raises(ValueError, match="local folder"):
-        _ = local.model_key
+    assert local.model.key is None
 
 
 def test_a_local_book_is_used_where_it_lies():

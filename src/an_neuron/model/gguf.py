@@ -1,0 +1,60 @@
+"""GGUF files, read by transformers' own reader and written as a folder in Hugging Face format."""
+
+import logging
+from pathlib import Path
+
+from an_neuron.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def dequantize(file: Path, folder: Path) -> None:
+    """Write the model and the tokenizer of a GGUF file into a folder: config.json, float32 safetensors, tokenizer.json.
+
+    The weights are those of the file, rounded as it stores them; float32 adds no further rounding.
+
+    Parameters
+    ----------
+    file
+        The GGUF file.
+    folder
+        An existing folder.
+
+    Raises
+    ------
+    UserError
+        If the file is no GGUF, or transformers cannot read its architecture, its tokenizer or all of its weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    if not file.is_file():
+        raise UserError(f"There is no GGUF file {file}.")
+    with file.open("rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise UserError(f"{file} is no GGUF file: it does not begin with the letters GGUF.")
+    disable_progress_bar()
+    place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
+    try:
+        log.info("Dequantizing %s …", file.name)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            **place, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+        if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
+            raise ValueError(f"its weights lack {', '.join(missing)}")
+        del model.config.quantization_config  # the weights are not quantized any more; with it they cannot be saved
+        model.hf_quantizer = None
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(**place, trust_remote_code=False).save_pretrained(folder)
+    except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"transformers cannot read the GGUF file {file}: {reason}") from error
+
+
+def quantization(file: Path) -> str:
+    """Return the kind of rounding that a GGUF file says of itself: "MOSTLY_Q4_1"."""
+    from gguf import GGUFReader, LlamaFileType
+
+    kind = GGUFReader(file).get_field("general.file_type")
+    return "not stated" if kind is None else LlamaFileType(int(kind.contents())).name
