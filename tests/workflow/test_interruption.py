@@ -51,8 +51,8 @@ VICTIMS = [
         for path in (
             "prompts/predictions.h5",
             "logit_lens.h5",
-            "patching/attn_out.h5",
-            "patching/heads/v.h5",
+            "patching/resid_pre.h5",
+            "patching/heads/z.h5",
             "patching/neurons/layers_0-2.h5",
             "congruence/top_neurons.h5",
             "congruence/neuron_2.104.h5",

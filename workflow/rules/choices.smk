@@ -75,11 +75,15 @@ def of_neuron(pattern):
     return fill
 
 
+def chosen_neuron(wildcards):
+    """Return the file that names the studied neuron, where the sweep decides."""
+    study = study_of(wildcards)
+    return {} if study.neuron else {"neuron": f"{study.results}/neuron.json"}
+
+
 def what_associations_need(wildcards):
     """Return the files from which a study's associations are chosen."""
-    study, files = study_of(wildcards), {}
-    if not study.neuron:
-        files["neuron"] = f"{study.results}/neuron.json"
+    study, files = study_of(wildcards), chosen_neuron(wildcards)
     if study.top:
         files["top_neurons"] = f"{study.results}/congruence/top_neurons.h5"
         files["top_tokens"] = f"{study.results}/congruence/top_tokens.h5"

@@ -62,6 +62,7 @@ rule tokenize_corpus:
     params:
         folder=of_study("model_folder"),
         n_ctx=lambda wildcards: study_of(wildcards).corpus.n_ctx,
+        rows=lambda wildcards: study_of(wildcards).corpus.rows,
         attributes=of_study("attributes"),
     script:
         "../scripts/tokenize_corpus.py"

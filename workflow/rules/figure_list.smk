@@ -22,6 +22,10 @@ def each_head_site(study):
     return [{"head_site": site} for site in HEAD_SITES]
 
 
+def with_prompt_set(study):
+    return [{}] if study.prompt_set else []
+
+
 def studied(study):
     return [{"association": study.studied_association(*neuron_of(study))}]
 
@@ -57,6 +61,13 @@ FIGURES = [
         "neuron_map_fig",
         ONE_NEURON,
         once,
+    ),
+    (
+        "plot_prompt_set",
+        "results/{study}/patching/prompt_set.h5",
+        "prompt_set_fig",
+        ONE_NEURON,
+        with_prompt_set,
     ),
     (
         "plot_attribution",

@@ -1,6 +1,9 @@
 """Activation patching: sites by layer and position, heads, neurons, and what is made of the neurons' sweeps."""
 
 TARGETS["patching"] = neuron_sweeps
+TARGETS["prompt_set"] = lambda study: (
+    [f"{study.results}/patching/prompt_set.csv"] if study.prompt_set else []
+)
 
 
 rule patch_sites:
@@ -151,3 +154,38 @@ rule attribute_neurons:
         attributes=of_study("attributes"),
     script:
         "../scripts/attribute_neurons.py"
+
+
+# The neurons that stand out in the main prompt pairs, in each prompt pair of a set.
+rule patch_prompt_set:
+    input:
+        unpack(chosen_neuron),
+        map="results/{study}/patching/neurons/map.h5",
+        prompts="results/{study}/prompts/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("patch_prompt_set"),
+    output:
+        h5="results/{study}/patching/prompt_set.h5",
+        pairs="results/{study}/patching/prompt_set.csv",
+        neurons="results/{study}/patching/prompt_set_neurons.csv",
+    log:
+        "results/{study}/logs/patch_prompt_set.log",
+    benchmark:
+        "results/{study}/benchmarks/patch_prompt_set.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes(),
+    params:
+        folder=of_study("model_folder"),
+        prompt_set=lambda wildcards: study_of(wildcards).part("prompt_set")[
+            "prompt_set"
+        ],
+        neuron=lambda wildcards: study_of(wildcards).neuron,
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/patch_prompt_set.py"

@@ -13,5 +13,5 @@ if __name__ == "__main__":
         text = Path(snakemake.input.text).read_text(encoding="utf-8")
         shape = read_shape(folder)
         n_ctx = row_length(snakemake.params.n_ctx, shape)
-        rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab)
+        rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab, snakemake.params.rows)
         write_tokens(snakemake.output[0], rows, snakemake.params.attributes)

@@ -26,7 +26,7 @@ def row_length(n_ctx: int | None, shape: "Shape") -> int:
     return n_ctx or min(shape.n_ctx, LONGEST_ROW)
 
 
-def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int) -> np.ndarray:
+def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int, limit: int | None = None) -> np.ndarray:
     """Cut a text into rows of BOS and n_ctx - 1 tokens; the remainder is dropped.
 
     Parameters
@@ -39,6 +39,8 @@ def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int) -> n
         Tokens in a row, BOS included.
     d_vocab
         Size of the model's vocabulary.
+    limit
+        How many rows, from the first on, are kept; all if None.
 
     Returns
     -------
@@ -63,6 +65,7 @@ def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int) -> n
             f"The tokenizer makes token {largest} ({tokenizer.text(largest)!r}), beyond the model's vocabulary of "
             f"{d_vocab}; its tokenizer.json belongs to another model."
         )
+    n_rows = min(n_rows, limit or n_rows)
     body = ids[: n_rows * (n_ctx - 1)].reshape(n_rows, n_ctx - 1)
     return np.concatenate([np.full((n_rows, 1), tokenizer.bos, dtype=np.int32), body], axis=1)
 

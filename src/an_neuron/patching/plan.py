@@ -1,7 +1,7 @@
 """What a sweep patches in every prompt pair, and its run: patches, controls, and the table of values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class Plan:
         Put corrupted activations into the clean run, instead of clean ones into the corrupted run.
     tokens_per_wave
         At most so many token positions run at once; chosen by memory if None.
+    listed
+        Of some places the heads or neurons that are patched, instead of all.
     """
 
     places: Sequence[Place]
@@ -42,6 +44,7 @@ class Plan:
     per_position: bool
     noising: bool
     tokens_per_wave: int | None
+    listed: Mapping[Place, Sequence[int]] = field(default_factory=dict)
 
     @property
     def keep(self) -> set[Place]:
@@ -64,10 +67,10 @@ class Plan:
         number = self.n_items.get(place[1])
         if number is None:
             return Patches(*place, positions)
-        items = torch.arange(number, device=passed.engine.device)
+        items = torch.as_tensor(self.listed.get(place, range(number)), device=passed.engine.device)
         if not self.per_position:
             return Patches(*place, items)
-        return Patches(*place, items.repeat_interleave(passed.suffix), positions.repeat(number))
+        return Patches(*place, items.repeat_interleave(passed.suffix), positions.repeat(len(items)))
 
     def table(self, place: Place, values: Tensor, passed: Pass, longest: int) -> Tensor:
         """Lay out the values of a place's patches: [item], or [pos] or [item, pos] aligned at the last position.

@@ -1,5 +1,6 @@
 """The choice of the studied neuron."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,3 +35,9 @@ def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
     """Write the best neuron of some sweeps, patching/neurons/layers_….h5, as JSON."""
     write_json(out, best_neuron(hdf5.read(path) for path in paths))
+
+
+def read_neuron(path: str | Path) -> tuple[int, int]:
+    """Return layer and index of the neuron in neuron.json."""
+    chosen = json.loads(Path(path).read_text(encoding="utf-8"))
+    return int(chosen["layer"]), int(chosen["index"])

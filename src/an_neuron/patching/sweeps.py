@@ -133,6 +133,43 @@ def patch_neurons(
     return _over_layers(run(engine, prompt_pairs, metric, plan), places)
 
 
+def patch_listed_neurons(
+    model: TransformerBridge | Engine,
+    prompt_pairs: Sequence[PromptPair],
+    metric: Metric,
+    neurons: Sequence[tuple[int, int]],
+    *,
+    noising: bool = False,
+    tokens_per_wave: int | None = None,
+) -> Sweep:
+    """Patch some neurons, each at all positions at once.
+
+    Parameters
+    ----------
+    neurons
+        Layer and index of each, every neuron once.
+
+    The other parameters are those of `patch_sites`.
+
+    Returns
+    -------
+    Sweep
+        `patched` is [prompt_pair, neuron], in the order of the neurons.
+    """
+    engine = _engine(model)
+    listed: dict[Place, list[int]] = {}
+    for layer, index in neurons:
+        if not (0 <= layer < engine.n_layers and 0 <= index < engine.d_mlp):
+            raise UserError(
+                f"There is no neuron {layer}.{index}; this model has {engine.n_layers} layers of {engine.d_mlp} each."
+            )
+        listed.setdefault((layer, "post"), []).append(index)
+    plan = Plan(sorted(listed), {"post": engine.d_mlp}, False, noising, tokens_per_wave, listed)
+    swept = run(engine, prompt_pairs, metric, plan)
+    columns = [swept[layer, "post"].patched[:, listed[layer, "post"].index(index)] for layer, index in neurons]
+    return replace(next(iter(swept.values())), patched=torch.stack(columns, dim=1))
+
+
 def _engine(model: TransformerBridge | Engine) -> Engine:
     return model if isinstance(model, Engine) else Engine(model)
 

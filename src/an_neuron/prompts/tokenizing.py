@@ -1,5 +1,6 @@
 """Tokenizing a study's prompts, checked once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from an_neuron.errors import UserError
@@ -7,7 +8,7 @@ from an_neuron.model.tokenizer import Tokenizer, single_token
 from an_neuron.prompts.pairs import PromptPair, Prompts
 
 
-def tokenize_prompts(tokenizer: Tokenizer, study: dict[str, Any]) -> Prompts:
+def tokenize_prompts(tokenizer: Tokenizer, study: Mapping[str, Any], part: str = "prompts") -> Prompts:
     """Tokenize a study's prompts, answer and foil.
 
     Parameters
@@ -15,7 +16,9 @@ def tokenize_prompts(tokenizer: Tokenizer, study: dict[str, Any]) -> Prompts:
     tokenizer
         The model's tokenizer.
     study
-        The keys `prompts`, `further_prompts`, `answer` and `foil` of a study.
+        The keys `prompts` (a list), `further_prompts`, `answer` and `foil` of a study.
+    part
+        What the prompt pairs are called where there is a mistake in them.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def tokenize_prompts(tokenizer: Tokenizer, study: dict[str, Any]) -> Prompts:
         for prompt_pair in study["prompts"]
     ]
     for number, prompt_pair in enumerate(prompt_pairs):
-        mistakes += [f"prompts[{number}]: {mistake}" for mistake in _prompt_pair_mistakes(tokenizer, prompt_pair)]
+        mistakes += [f"{part}[{number}]: {mistake}" for mistake in _prompt_pair_mistakes(tokenizer, prompt_pair)]
     if mistakes:
         raise UserError("\n".join(mistakes))
     further = [tokenizer.prompt(prompt) for prompt in study.get("further_prompts", [])]

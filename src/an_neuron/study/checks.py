@@ -1,6 +1,7 @@
 """The mistakes of a configuration, each as a sentence with key, value and remedy, all at once."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from an_neuron.files.schema import Schema
 from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, folder_mistakes, read_shape
 from an_neuron.model.tokenizer import Tokenizer, single_token
+from an_neuron.prompts.prompt_set import MAIN, written_pairs
 from an_neuron.prompts.tokenizing import tokenize_prompts
 from an_neuron.study.old_words import in_new_words
 
@@ -81,7 +83,8 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         return [f"model: {error}"]
     mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
     try:
-        tokenize_prompts(tokenizer, dict(study))
+        for part, pairs in _pairs_by_part(study).items():
+            tokenize_prompts(tokenizer, {**study, "prompts": pairs}, part)
     except UserError as error:
         mistakes += str(error).splitlines()
     for number, listed in enumerate(_listed_associations(study)):
@@ -90,6 +93,14 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         except UserError as error:
             mistakes.append(f"associations[{number}].token: {error}")
     return mistakes
+
+
+def _pairs_by_part(study: Config) -> dict[str, list[dict[str, str]]]:
+    """Return the prompt pairs of a list as `prompts`, those of a file by their parts."""
+    parts: dict[str, list[dict[str, str]]] = {}
+    for pair in written_pairs(study):
+        parts.setdefault("prompts" if pair.part == MAIN else pair.part, []).append(asdict(pair))
+    return parts
 
 
 def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:
@@ -134,14 +145,22 @@ def _whole_studies(config: Config) -> Iterator[tuple[str, Config]]:
     """Yield the studies that are whole enough to look into; the others are told of by the schema."""
     studies = config.get("studies")
     for name, study in studies.items() if isinstance(studies, dict) else ():
-        keys = {"model": dict, "corpus": dict, "prompts": list, "answer": str, "foil": str}
+        keys = {"model": dict, "corpus": dict, "answer": str, "foil": str}
         if not isinstance(study, dict) or not all(isinstance(study.get(key), kind) for key, kind in keys.items()):
             continue
-        prompt_pairs = study["prompts"]
-        if prompt_pairs and all(
-            isinstance(one, dict) and _are_texts(one, "clean", "corrupted") for one in prompt_pairs
-        ):
+        if _are_prompts(study.get("prompts")):
             yield str(name), study
+
+
+def _are_prompts(given: object) -> bool:
+    """Return whether prompts are a list of pairs of texts, or a file's name."""
+    if isinstance(given, dict):
+        return _are_texts(given, "file")
+    return (
+        isinstance(given, list)
+        and bool(given)
+        and all(isinstance(one, dict) and _are_texts(one, "clean", "corrupted") for one in given)
+    )
 
 
 def _are_texts(block: Config, *keys: str) -> bool:
@@ -155,6 +174,11 @@ def _study_mistakes(study: Config) -> Iterator[str]:
     published = study.get("published")
     if isinstance(published, str) and not Path(published).is_file():
         yield f"published: there is no file {published!r}; give a CSV, or remove the key."
+    try:
+        written_pairs(study)
+    except UserError as error:
+        yield f"prompts: {error}"
+        return
     folder = study["model"].get("folder")
     if isinstance(folder, str):
         yield from model_mistakes(study, Path(folder))

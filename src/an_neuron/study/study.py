@@ -12,6 +12,7 @@ from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
+from an_neuron.prompts.prompt_set import MAIN, WrittenPair, written_pairs
 from an_neuron.study.model import Model
 
 AUTO = "auto"
@@ -49,6 +50,7 @@ class Corpus:
     encoding: str | None
     boilerplate: str
     n_ctx: int | None
+    rows: int | None
     precision: str
     keep: str
     dtype: str
@@ -60,6 +62,10 @@ class Study:
 
     Attributes
     ----------
+    prompts
+        The main prompt pairs, on which every sweep runs.
+    prompt_set, prompt_file
+        Further ones, on which the neurons that stand out are patched, and the file of all; none where not given.
     neuron
         None where the best of the sweep is studied (`auto`).
     top
@@ -71,6 +77,8 @@ class Study:
     name: str
     model: Model
     prompts: tuple[Prompts, ...]
+    prompt_set: tuple[WrittenPair, ...]
+    prompt_file: str | None
     further_prompts: tuple[str, ...]
     answer: str
     foil: str
@@ -86,11 +94,13 @@ class Study:
     @classmethod
     def of(cls, name: str, block: Mapping[str, Any]) -> "Study":
         """Make a study from its block of a checked configuration, in which the schema's defaults are filled in."""
-        layers = block.get("layers")
+        layers, pairs = block.get("layers"), written_pairs(block)
         return cls(
             name=name,
             model=Model.of(block["model"]),
-            prompts=tuple(Prompts(pair["clean"], pair["corrupted"]) for pair in block["prompts"]),
+            prompts=tuple(Prompts(pair.clean, pair.corrupted) for pair in pairs if pair.part == MAIN),
+            prompt_set=tuple(pair for pair in pairs if pair.part != MAIN),
+            prompt_file=block["prompts"]["file"] if isinstance(block["prompts"], Mapping) else None,
             further_prompts=tuple(block["further_prompts"]),
             answer=block["answer"],
             foil=block["foil"],
@@ -138,7 +148,7 @@ class Study:
     @property
     def sources(self) -> list[str]:
         """What the study is made of: the model's files, the book, and published values."""
-        return [*self.model_files, self.book_file, *filter(None, [self.published])]
+        return [*self.model_files, self.book_file, *filter(None, [self.prompt_file, self.published])]
 
     # The model's sizes
 
@@ -232,6 +242,8 @@ class Study:
         """
         names = keys or [field.name for field in fields(self) if field.name != "name"]
         values = {key: _builtin(getattr(self, key)) for key in names}
+        if not self.prompt_set:
+            values.pop("prompt_set", None)
         if "neuron" in values:
             values["neuron"] = AUTO if self.neuron is None else neuron_name(*self.neuron)
         if "associations" in values:

@@ -154,7 +154,7 @@ def test_mistake_is_said_with_key_value_and_remedy(config, orchard, key, value, 
 
 def test_unknown_default_study_lists_the_known_ones(config):
     config["default_study"] = "orchid"
-    assert "default_study: there is no study 'orchid'; known studies: an_neuron, orchard." in mistakes(config)
+    assert "default_study: there is no study 'orchid'; known studies: an_neuron, smollm2, orchard." in mistakes(config)
 
 
 def test_prompts_of_different_length_show_both_tokenizations(config, orchard):

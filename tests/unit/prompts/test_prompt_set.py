@@ -1,0 +1,51 @@
+import pytest
+
+from an_neuron.errors import UserError
+from an_neuron.prompts.prompt_set import WrittenPair, read_prompt_file, written_pairs
+
+HEAD = "part,clean,corrupted\n"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "prompts.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_pairs_are_read_with_their_parts_and_commas(written):
+    path = written(HEAD + 'main,"a pear, an",b\nheld_out,c,d\n')
+    expected = [WrittenPair("main", "a pear, an", "b"), WrittenPair("held_out", "c", "d")]
+    assert read_prompt_file(path) == expected
+    assert written_pairs({"prompts": {"file": str(path)}}) == expected
+
+
+def test_a_list_is_of_main_pairs_beside_a_set():
+    block = {
+        "prompts": [{"clean": "a", "corrupted": "b"}],
+        "prompt_set": [{"part": "held_out", "clean": "c", "corrupted": "d"}],
+    }
+    assert written_pairs(block) == [WrittenPair("main", "a", "b"), WrittenPair("held_out", "c", "d")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clean,corrupted\na,b\n", r"has the columns \['clean', 'corrupted'\]; it needs part, clean, corrupted"),
+        (HEAD + "main,a,b\ntest,c,d\n", "line 3: the part is 'test'; it can be main, development, held_out"),
+        (HEAD + "main,a,\n", "line 2: a prompt is empty"),
+        (HEAD + "main,a\n", "line 2: a prompt is empty"),
+        (HEAD + "held_out,a,b\n", "has no prompt pair of the part main"),
+    ],
+)
+def test_a_mistake_is_said_with_its_line(written, text, said):
+    with pytest.raises(UserError, match=said):
+        read_prompt_file(written(text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv cannot be read"):
+        read_prompt_file(tmp_path / "none.csv")
