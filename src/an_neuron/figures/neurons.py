@@ -39,6 +39,7 @@ LABELLED_MISSES = 5
 LABEL_SHARE = 0.05  # of the largest: below it a point hardly leaves the band at 0
 LABEL_TIMES_TYPICAL = 8  # times the median of all
 MISS_SHARE = 0.02  # of the axis: below it a point touches the line
+LEAST_RANKED = 3  # neurons; of fewer a rank correlation says nothing, and none is measured
 TICK_PIXELS = 20  # the least room for a layer's number
 
 
@@ -88,8 +89,8 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes rank_correlation,
-        rank_correlation_top, n_top.
+        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes floor,
+        n_above_floor, rank_correlation, n_top, rank_correlation_top.
     static
         Draw for a static file, not for a browser.
     """
@@ -204,8 +205,12 @@ def _add_agreement(figure: go.Figure, labels: Labels) -> None:
 
 
 def _correlations(attributes: dict[str, Any], n_neurons: int) -> str:
-    """Return the text of the box."""
+    """Return the text of the box: the rank correlations, each with how many neurons it is over."""
+    floor, n_above, n_top = (attributes[name] for name in ("floor", "n_above_floor", "n_top"))
+    counted = f"{n_above:,} of {n_neurons:,} neurons have |exact| above rounding ({floor:.0e})"
+    if n_above < LEAST_RANKED:
+        return f"{counted}:<br>too few for a rank correlation"
     of_all, of_top = float(attributes["rank_correlation"]), float(attributes["rank_correlation_top"])
-    all_line, top_line = f"all {n_neurons:,} neurons", f"{attributes['n_top']} of largest |exact|"
-    found = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
-    return f"Spearman rank correlation<br>{all_line}: {found[0]}<br>{top_line}: {found[1]}"
+    shown = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
+    lines = f"all {n_above:,} of these: {shown[0]}", f"{n_top} of largest |exact|: {shown[1]}"
+    return "<br>".join([counted, "Spearman rank correlation", *lines])

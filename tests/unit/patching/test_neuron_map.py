@@ -1,10 +1,12 @@
+from math import isnan
+
 import pytest
 import torch
 
 from an_neuron.figures.neurons import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
-from an_neuron.patching.comparison import write_attribution
+from an_neuron.patching.comparison import rounding_floor, write_attribution
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
@@ -76,7 +78,10 @@ def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     assert len(top_neurons_frame(table)) == 0
     assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
     write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched, {})
-    assert "no order" in str(attribution_fig(hdf5.read(tmp_path / "attribution.h5")).to_json())
+    attribution = hdf5.read(tmp_path / "attribution.h5")
+    assert attribution.attributes["n_above_floor"] == attribution.attributes["n_top"] == 0
+    assert isnan(attribution.attributes["rank_correlation"])
+    assert "too few for a rank correlation" in str(attribution_fig(attribution).to_json())
 
 
 def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
@@ -87,7 +92,8 @@ def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
     change = sweeps.clean - sweeps.corrupted
     assert table["exact"].tolist() == sweeps.recovery.tolist()
     torch.testing.assert_close(torch.from_numpy(table["approximate"]), (estimate[0] - sweeps.corrupted) / change)
-    assert table.attributes["n_top"] == 48
+    assert table.attributes["n_above_floor"] == table.attributes["n_top"] == 48
+    assert table.attributes["floor"] == rounding_floor(sweeps.clean, sweeps.corrupted)
     assert table.attributes["rank_correlation"] == pytest.approx(table.attributes["rank_correlation_top"])
 
 
