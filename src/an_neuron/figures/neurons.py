@@ -69,7 +69,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     for parity, color in enumerate(QUIET_COLORS):
         quiet = np.flatnonzero(drawn & ~listed & (x.astype(int) % 2 == parity))
         figure.add_trace(neurons.trace(quiet, static, ["Recovery=%{y:.5f}"], color, QUIET_SIZE))
-    lines = ["Recovery=%{y:.5f}", "Top tokens=%{hovertext}"]
+    lines = ["Recovery=%{y:.5f}", "Raised tokens=%{hovertext}"]
     texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
     figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
     _name_layers(figure, frame, neurons.layers)
@@ -157,7 +157,7 @@ def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np
 
 
 def _listed_tokens(table: Table, neurons: Neurons) -> dict[int, list[str]]:
-    """Return the top tokens of each neuron in the table's list, by its number."""
+    """Return the tokens that patching each neuron in the table's list raised most, by its number."""
     rows = {int(layer): row for row, layer in enumerate(neurons.layers)}
     listed = zip(table["top_layer"].tolist(), table["top_index"].tolist(), table["top_tokens"].tolist(), strict=True)
     return {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
@@ -172,7 +172,7 @@ def _standing_out(recovery: np.ndarray) -> list[int]:
 
 
 def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]]) -> str:
-    """Return a neuron's name and, if it is in the list, its best token."""
+    """Return a neuron's name and, if it is in the list, the token that patching it raised most."""
     return "  ".join([neurons.name(number), *token_labels(tokens.get(number, [])[:1])])
 
 

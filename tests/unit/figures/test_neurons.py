@@ -47,7 +47,7 @@ def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_token
     assert list(listed.y) == pytest.approx([0.5, -0.2])
     assert places(listed) == [(0, 3), (1, 1)]
     assert list(listed.hovertext) == ["' an', '&lt;b&gt;'", "'↵', ' a'"]
-    assert "Top tokens=%{hovertext}" in listed.hovertemplate
+    assert "Raised tokens=%{hovertext}" in listed.hovertemplate
     assert even.hovertemplate.startswith("Layer=%{customdata[0]}<br>Neuron=%{customdata[1]}<br>Recovery=%{y")
     assert arrows(figure) == [
         (0.75, pytest.approx(0.5), "0.3  ' an'"),
