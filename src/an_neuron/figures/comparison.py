@@ -52,17 +52,17 @@ def comparison_fig(table: pd.DataFrame) -> go.Figure:
     for row in rows:
         figure.add_trace(_marker(row, models[row["model"]]))
     bars = [along(frame.pixels([at, at], [low, high])) for at, low, high in zip(x, y - error, y + error, strict=True)]
-    points = np.vstack([frame.pixels(x, y), *bars])
+    drawn = np.vstack([frame.pixels(x, y), *bars])
     marks = [(row["depth"], row["recovery"], _label(row)) for row in rows]
-    annotate(figure, Labels(frame, points, important=frame.pixels(x, y)), marks, standoff=SIZE / 2)
+    annotate(figure, Labels(frame, drawn, important=drawn), marks, standoff=SIZE / 2)
     return figure
 
 
 def _marker(row: dict[str, Any], number: int) -> go.Scatter:
     """Return a study's point: colour and symbol tell the model, and a hollow one is published."""
     color, symbol = COLORS[number % len(COLORS)], SYMBOLS[number % len(SYMBOLS)]
-    measured = row["source"] == MEASURED
-    marker = {"color": color, "size": SIZE, "symbol": symbol if measured else f"{symbol}-open", "line": {"width": 2}}
+    hollow = {} if row["source"] == MEASURED else {"symbol": f"{symbol}-open", "line": {"width": 2}}
+    marker = {"color": color, "size": SIZE, "symbol": symbol, **hollow}
     error = float(row["standard_error"])
     bar = None if np.isnan(error) else {"array": [error], "color": color}
     shown = [visible(row[name]) for name in ("study", "model", "answer", "neuron", "raised")]
@@ -80,4 +80,4 @@ def _marker(row: dict[str, Any], number: int) -> go.Scatter:
 def _label(row: dict[str, Any]) -> str:
     """Return study and neuron, and below them the model."""
     study, neuron, model = (visible(row[name]) for name in ("study", "neuron", "model"))
-    return f"{study}: {neuron}<br>{model}"
+    return f"{study}: {neuron}<br>{model}" + ("" if row["source"] == MEASURED else " (published)")

@@ -207,10 +207,10 @@ def _add_agreement(figure: go.Figure, labels: Labels) -> None:
 def _correlations(attributes: dict[str, Any], n_neurons: int) -> str:
     """Return the text of the box: the rank correlations, each with how many neurons it is over."""
     floor, n_above, n_top = (attributes[name] for name in ("floor", "n_above_floor", "n_top"))
-    counted = f"{n_above:,} of {n_neurons:,} neurons have |exact| above rounding ({floor:.0e})"
+    counted = f"{n_above:,} of {n_neurons:,} neurons"
     if n_above < LEAST_RANKED:
-        return f"{counted}:<br>too few for a rank correlation"
+        return f"{counted} have |exact| above rounding ({floor:.0e}):<br>too few for a rank correlation"
     of_all, of_top = float(attributes["rank_correlation"]), float(attributes["rank_correlation_top"])
     shown = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
-    lines = f"all {n_above:,} of these: {shown[0]}", f"{n_top} of largest |exact|: {shown[1]}"
-    return "<br>".join([counted, "Spearman rank correlation", *lines])
+    lines = f"{counted}, above rounding ({floor:.0e}): {shown[0]}", f"{n_top} of largest |exact|: {shown[1]}"
+    return "<br>".join(["Spearman rank correlation", *lines])

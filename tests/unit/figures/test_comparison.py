@@ -48,7 +48,7 @@ def test_each_study_has_a_marker_and_a_label_and_the_published_one_is_hollow():
     assert "Source=published, not measured here" in published.hovertemplate
     assert arrows(figure) == [
         (0.5, 0.6, "pear: 1.20<br>resources/pear"),
-        (pytest.approx(0.8857), 0.485, "an_neuron: 31.892<br>gpt2-large"),
+        (pytest.approx(0.8857), 0.485, "an_neuron: 31.892<br>gpt2-large (published)"),
     ]
     assert_labels_are_clear(figure)
 

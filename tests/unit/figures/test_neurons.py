@@ -167,9 +167,8 @@ def test_attribution_draws_the_line_the_correlations_and_the_worst_misses():
     assert "Exact=%{x" in quiet.hovertemplate
     assert "Attribution=%{y" in quiet.hovertemplate
     lines = [
-        "6 of 8 neurons have |exact| above rounding (4e-06)",
         "Spearman rank correlation",
-        "all 6 of these: 0.87",
+        "6 of 8 neurons, above rounding (4e-06): 0.87",
         "6 of largest |exact|: 0.61",
     ]
     assert sorted(texts_in(figure)) == ["<br>".join(lines), "y = x"]
@@ -184,7 +183,7 @@ def test_two_neurons_above_rounding_give_a_sentence_instead_of_a_correlation():
 
 def test_equal_values_have_no_order():
     figure = neuron_figures.attribution_fig(attribution(EXACT, APPROXIMATE, rank_correlation=np.nan))
-    assert "all 6 of these: no order" in str(figure.to_json())
+    assert "6 of 8 neurons, above rounding (4e-06): no order" in str(figure.to_json())
 
 
 def test_both_axes_have_one_range_and_clip_nothing():
