@@ -3,6 +3,7 @@
 snakemake --cores 1 --resources gpu=1    builds the published study of GPT-2 Large
 snakemake --cores 2 orchard              builds the embedded study, without network or GPU
 snakemake --cores 2 STUDY                builds a study of config.yaml
+snakemake --cores 2 compare              compares the neurons of the studies that are built
 """
 
 from snakemake.exceptions import WorkflowError
@@ -27,6 +28,7 @@ include: "workflow/rules/figure_list.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
 include: "workflow/rules/provenance.smk"
+include: "workflow/rules/comparison.smk"
 
 
 wildcard_constraints:
@@ -55,6 +57,12 @@ for name in STUDIES:
         input:
             **targets(name),
             provenance=f"results/{name}/provenance.json",
+
+
+rule compare:
+    input:
+        "results/comparison.html",
+        [f"results/figures/{ext}/comparison_fig.{ext}" for ext in FORMATS],
 
 
 # Never runs: a target that is neither a rule nor a file ends here, with a sentence.

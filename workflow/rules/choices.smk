@@ -1,8 +1,10 @@
 """What only the model knows: its layers, the studied neuron, the clearest associations. Checkpoints are asked here."""
 
 import json
+from dataclasses import asdict
 
 from an_neuron.patching.layers import divided, named
+from an_neuron.study.built import all_built
 
 HEAD_SITES = ("z", "v", "pattern")
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
@@ -101,3 +103,15 @@ def associations_of(study):
 def association_tables(wildcards):
     study = study_of(wildcards)
     return [f"{study.results}/activations/{name}.h5" for name in associations_of(study)]
+
+
+def files_of_built_studies(wildcards):
+    """Return what a comparison of studies depends on: files that are there when Snakemake plans, of no other study."""
+    found = all_built(STUDIES.values(), config["sweeps"])
+    return [path for built in found for path in built.files]
+
+
+def studies_behind(wildcards, input):
+    """Return the built studies whose files are a comparison's inputs."""
+    found = all_built(STUDIES.values(), config["sweeps"])
+    return [asdict(built) for built in found if built.map in input.studies]

@@ -112,7 +112,7 @@ def named_by_wildcards(rule, figure):
     return os.path.join(rule, *re.findall(r"{\w+}", figure))
 
 
-def figure_files(figure, rule, category):
+def figure_files(figure, rule, category, results="results/{study}"):
     """Return a figure's files; PNG and HTML stand in the report, each with the rule's caption."""
     caption = f"../report/{rule.removeprefix('plot_')}.rst"
     return [
@@ -127,7 +127,7 @@ def figure_files(figure, rule, category):
             )
         )
         for ext in FORMATS
-        for path in [f"results/{{study}}/figures/{ext}/{figure}.{ext}"]
+        for path in [f"{results}/figures/{ext}/{figure}.{ext}"]
     ]
 
 

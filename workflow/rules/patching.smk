@@ -104,6 +104,7 @@ checkpoint select_neuron:
 rule map_neurons:
     input:
         sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),
+        prompts="results/{study}/prompts/tokens.h5",
         model=of_study("model_files"),
         library=behind("map_neurons"),
     output:

@@ -1,4 +1,4 @@
-"""Put the sweeps of all layers together, and say which tokens the neurons of the largest recovery write."""
+"""Put the sweeps of all layers together, and say which tokens patching the best neurons raises and lowers."""
 
 from pathlib import Path
 
@@ -8,15 +8,19 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.patching.activation_changes import activation_changes, telling_change
 from an_neuron.patching.neuron_map import top_neurons, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
+from an_neuron.prompts.tokens import read_prompts
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         folder = Path(snakemake.params.folder)
+        prompts, _ = read_prompts(snakemake.input.prompts)
         sweeps = gather(snakemake.input.sweeps)
         model = load_model(folder, claimed(kind(snakemake.resources.device)))
+        changes = activation_changes(model, prompts.prompt_pairs, sweeps.layers)  # before weights are processed
         process_weights(model, snakemake.params.processing)
-        top = top_neurons(model, Tokenizer(folder), sweeps)
+        top = top_neurons(model, Tokenizer(folder), sweeps, telling_change(changes))
         write_map(snakemake.output.h5, sweeps, top, snakemake.params.attributes)
         write_top_neurons(snakemake.output.csv, hdf5.read(snakemake.output.h5))

@@ -39,6 +39,7 @@ LABELLED_MISSES = 5
 LABEL_SHARE = 0.05  # of the largest: below it a point hardly leaves the band at 0
 LABEL_TIMES_TYPICAL = 8  # times the median of all
 MISS_SHARE = 0.02  # of the axis: below it a point touches the line
+LEAST_RANKED = 3  # neurons; of fewer a rank correlation says nothing, and none is measured
 TICK_PIXELS = 20  # the least room for a layer's number
 
 
@@ -68,7 +69,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     for parity, color in enumerate(QUIET_COLORS):
         quiet = np.flatnonzero(drawn & ~listed & (x.astype(int) % 2 == parity))
         figure.add_trace(neurons.trace(quiet, static, ["Recovery=%{y:.5f}"], color, QUIET_SIZE))
-    lines = ["Recovery=%{y:.5f}", "Top tokens=%{hovertext}"]
+    lines = ["Recovery=%{y:.5f}", "Raised tokens=%{hovertext}"]
     texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
     figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
     _name_layers(figure, frame, neurons.layers)
@@ -88,8 +89,8 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes rank_correlation,
-        rank_correlation_top, n_top.
+        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes floor,
+        n_above_floor, rank_correlation, n_top, rank_correlation_top.
     static
         Draw for a static file, not for a browser.
     """
@@ -156,7 +157,7 @@ def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np
 
 
 def _listed_tokens(table: Table, neurons: Neurons) -> dict[int, list[str]]:
-    """Return the top tokens of each neuron in the table's list, by its number."""
+    """Return the tokens that patching each neuron in the table's list raised most, by its number."""
     rows = {int(layer): row for row, layer in enumerate(neurons.layers)}
     listed = zip(table["top_layer"].tolist(), table["top_index"].tolist(), table["top_tokens"].tolist(), strict=True)
     return {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
@@ -171,7 +172,7 @@ def _standing_out(recovery: np.ndarray) -> list[int]:
 
 
 def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]]) -> str:
-    """Return a neuron's name and, if it is in the list, its best token."""
+    """Return a neuron's name and, if it is in the list, the token that patching it raised most."""
     return "  ".join([neurons.name(number), *token_labels(tokens.get(number, [])[:1])])
 
 
@@ -204,8 +205,12 @@ def _add_agreement(figure: go.Figure, labels: Labels) -> None:
 
 
 def _correlations(attributes: dict[str, Any], n_neurons: int) -> str:
-    """Return the text of the box."""
+    """Return the text of the box: the rank correlations, each with how many neurons it is over."""
+    floor, n_above, n_top = (attributes[name] for name in ("floor", "n_above_floor", "n_top"))
+    counted = f"{n_above:,} of {n_neurons:,} neurons"
+    if n_above < LEAST_RANKED:
+        return f"{counted} have |exact| above rounding ({floor:.0e}):<br>too few for a rank correlation"
     of_all, of_top = float(attributes["rank_correlation"]), float(attributes["rank_correlation_top"])
-    all_line, top_line = f"all {n_neurons:,} neurons", f"{attributes['n_top']} of largest |exact|"
-    found = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
-    return f"Spearman rank correlation<br>{all_line}: {found[0]}<br>{top_line}: {found[1]}"
+    shown = ["no order" if np.isnan(value) else f"{value:.2f}" for value in (of_all, of_top)]
+    lines = f"{counted}, above rounding ({floor:.0e}): {shown[0]}", f"{n_top} of largest |exact|: {shown[1]}"
+    return "<br>".join(["Spearman rank correlation", *lines])

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 INTRODUCTION = """# Files
 
 Every result, as the schemas in the code declare it; paths are below `results/{study}/`, unless they begin with
-`downloads/`. Each HDF5 file also has the root attributes study, model, revision, dtype and version, and each of its
-datasets the attributes dims, unit and description.
+`downloads/` or `results/`. Each HDF5 file also has the root attributes study, model, revision, dtype and version, and
+each of its datasets the attributes dims, unit and description.
 
 `make docs` writes this page.
 """

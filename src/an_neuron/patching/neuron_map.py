@@ -1,4 +1,8 @@
-"""The map of every swept neuron's recovery, and the neurons of the largest one with the tokens that they write."""
+"""The map of every swept neuron's recovery, and the neurons of the largest one with the tokens that the patch moved.
+
+Patching a neuron adds to the residual stream the change of its activation times W_out. So what it raises and lowers in
+the logits directly are the tokens with the largest and smallest sign(change) * W_out . W_U.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.files import hdf5
@@ -20,6 +25,8 @@ from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 N_TOP, N_LEAST, SHARE = 200, 10, 0.01
 """The top list is the hundredth part of all neurons, but at least 10 and at most 200; silent ones are not in it."""
 N_TOKENS = 5
+CHANGE = "clean - corrupted activation at the last position, or the largest one where that is 0; mean over prompt pairs"
+DIRECT = "sign(change) * W_out . W_U"
 
 MAP = Schema(
     "patching/neurons/map.h5",
@@ -30,7 +37,9 @@ MAP = Schema(
         "top_layer": Field("rank", "int32", "", "layer of the neurons of the largest absolute recovery"),
         "top_index": Field("rank", "int32", "", "their number in the layer"),
         "top_recovery": Field("rank", "float32", RECOVERY, "their recovery"),
-        "top_tokens": Field("rank k", "text", "", "the tokens with the largest W_out . W_U"),
+        "top_change": Field("rank", "float32", "hook_post", CHANGE),
+        "top_tokens": Field("rank k", "text", "", f"the tokens that the patch raised most: the largest {DIRECT}"),
+        "lowered_tokens": Field("rank k", "text", "", f"the tokens that it lowered most: the smallest {DIRECT}"),
     },
     COMPARED,
 )
@@ -41,24 +50,38 @@ TOP = Schema(
         "layer": Field("row", "int32", "", "the neuron's layer"),
         "index": Field("row", "int32", "", "its number in the layer"),
         "recovery": Field("row", "float32", RECOVERY, "its recovery"),
-        "tokens": Field("row", "text", "", "the tokens with the largest W_out . W_U, best first"),
+        "change": Field("row", "float32", "hook_post", CHANGE),
+        "raised": Field("row", "text", "", f"the tokens with the largest {DIRECT}, first the largest"),
+        "lowered": Field("row", "text", "", f"the tokens with the smallest {DIRECT}, first the smallest"),
     },
 )
 
 
 @dataclass(frozen=True)
 class TopNeurons:
-    """The neurons of the largest absolute recovery, largest first, and the tokens that they write most, [rank, k]."""
+    """The neurons of the largest absolute recovery, largest first.
+
+    Attributes
+    ----------
+    layer, index, recovery
+        [rank].
+    change
+        Of their activation, clean - corrupted, [rank].
+    raised, lowered
+        The tokens whose logits the patch moves most directly, [rank][k].
+    """
 
     layer: list[int]
     index: list[int]
     recovery: list[float]
-    tokens: list[list[str]]
+    change: list[float]
+    raised: list[list[str]]
+    lowered: list[list[str]]
 
 
 @torch.inference_mode()
-def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: NeuronSweeps) -> TopNeurons:
-    """Return the neurons of the largest absolute recovery and the tokens with the largest W_out . W_U.
+def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: NeuronSweeps, change: Tensor) -> TopNeurons:
+    """Return the neurons of the largest absolute recovery, and the tokens that patching them raises and lowers.
 
     Parameters
     ----------
@@ -68,21 +91,31 @@ def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: NeuronSw
         For the tokens' texts.
     sweeps
         The sweeps of some layers.
+    change
+        The change of each of their neurons' activation, [layer, d_mlp]; only its sign decides on tokens.
     """
     d_mlp = sweeps.recovery.shape[1]
     sizes = sweeps.recovery.abs().flatten()
     number = min(N_TOP, max(N_LEAST, round(SHARE * len(sizes))))
     order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > 0]
-    places = [(sweeps.layers[place // d_mlp], place % d_mlp) for place in order]
-    best = [
-        (model.blocks[layer].mlp.W_out[index] @ model.W_U).topk(N_TOKENS).indices.tolist() for layer, index in places
-    ]
+    layers, indices = [sweeps.layers[place // d_mlp] for place in order], [place % d_mlp for place in order]
+    changes = change.flatten()[order].tolist()
+    moved = [_moved(model, *neuron) for neuron in zip(layers, indices, changes, strict=True)]
     return TopNeurons(
-        layer=[layer for layer, _ in places],
-        index=[index for _, index in places],
+        layer=layers,
+        index=indices,
         recovery=sweeps.recovery.flatten()[order].tolist(),
-        tokens=[tokenizer.texts(ids) for ids in best],
+        change=changes,
+        raised=[tokenizer.texts(raised) for raised, _ in moved],
+        lowered=[tokenizer.texts(lowered) for _, lowered in moved],
     )
+
+
+def _moved(model: TransformerBridge, layer: int, index: int, change: float) -> tuple[list[int], list[int]]:
+    """Return the tokens that a change of a neuron's activation raises most, and those that it lowers most."""
+    sign = -1 if change < 0 else 1
+    direct = sign * (model.blocks[layer].mlp.W_out[index] @ model.W_U)
+    return direct.topk(N_TOKENS).indices.tolist(), direct.topk(N_TOKENS, largest=False).indices.tolist()
 
 
 def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attributes: Mapping[str, Any]) -> None:
@@ -93,9 +126,16 @@ def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attribute
         "top_layer": top.layer,
         "top_index": top.index,
         "top_recovery": top.recovery,
-        "top_tokens": np.array(top.tokens, dtype=object).reshape(-1, N_TOKENS),
+        "top_change": top.change,
+        "top_tokens": _texts(top.raised),
+        "lowered_tokens": _texts(top.lowered),
     }
     hdf5.write(path, MAP, values, {**attributes, **sweeps.attributes})
+
+
+def _texts(tokens: list[list[str]]) -> np.ndarray:
+    """Return tokens as an array of texts, [rank, k], also where there are none."""
+    return np.array(tokens, dtype=object).reshape(-1, N_TOKENS)
 
 
 def top_neurons_frame(table: hdf5.Table) -> pd.DataFrame:
@@ -105,9 +145,15 @@ def top_neurons_frame(table: hdf5.Table) -> pd.DataFrame:
             "layer": table["top_layer"],
             "index": table["top_index"],
             "recovery": table["top_recovery"].round(5),
-            "tokens": [" ".join(map(repr, row)) for row in table["top_tokens"].tolist()],
+            "change": table["top_change"].round(5),
+            "raised": _quoted(table["top_tokens"]),
+            "lowered": _quoted(table["lowered_tokens"]),
         }
     )
+
+
+def _quoted(tokens: np.ndarray) -> list[str]:
+    return [" ".join(map(repr, row)) for row in tokens.tolist()]
 
 
 def write_top_neurons(path: str | Path, table: hdf5.Table) -> None:

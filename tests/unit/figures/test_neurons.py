@@ -47,7 +47,7 @@ def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_token
     assert list(listed.y) == pytest.approx([0.5, -0.2])
     assert places(listed) == [(0, 3), (1, 1)]
     assert list(listed.hovertext) == ["' an', '&lt;b&gt;'", "'↵', ' a'"]
-    assert "Top tokens=%{hovertext}" in listed.hovertemplate
+    assert "Raised tokens=%{hovertext}" in listed.hovertemplate
     assert even.hovertemplate.startswith("Layer=%{customdata[0]}<br>Neuron=%{customdata[1]}<br>Recovery=%{y")
     assert arrows(figure) == [
         (0.75, pytest.approx(0.5), "0.3  ' an'"),
@@ -136,7 +136,14 @@ def attribution(exact, approximate, layers=(0, 1), **attributes):
         },
         answer=" an",
         foil=" a",
-        **{"rank_correlation": 0.873, "rank_correlation_top": 0.612, "n_top": 100} | attributes,
+        **{
+            "floor": 4e-6,
+            "n_above_floor": 6,
+            "rank_correlation": 0.873,
+            "n_top": 6,
+            "rank_correlation_top": 0.612,
+        }
+        | attributes,
     )
 
 
@@ -159,8 +166,24 @@ def test_attribution_draws_the_line_the_correlations_and_the_worst_misses():
     assert places(quiet) == [(30, 0), (30, 2), (31, 0), (31, 1), (31, 2)]
     assert "Exact=%{x" in quiet.hovertemplate
     assert "Attribution=%{y" in quiet.hovertemplate
-    box = "Spearman rank correlation<br>all 8 neurons: 0.87<br>100 of largest |exact|: 0.61"
+    lines = [
+        "Spearman rank correlation",
+        "6 of 8 neurons, above rounding (4e-06): 0.87",
+        "6 of largest |exact|: 0.61",
+    ]
+    assert sorted(texts_in(figure)) == ["<br>".join(lines), "y = x"]
+
+
+def test_two_neurons_above_rounding_give_a_sentence_instead_of_a_correlation():
+    none = {"n_above_floor": 2, "n_top": 2, "rank_correlation": np.nan, "rank_correlation_top": np.nan}
+    figure = neuron_figures.attribution_fig(attribution(EXACT, APPROXIMATE, **none))
+    box = "2 of 8 neurons have |exact| above rounding (4e-06):<br>too few for a rank correlation"
     assert sorted(texts_in(figure)) == [box, "y = x"]
+
+
+def test_equal_values_have_no_order():
+    figure = neuron_figures.attribution_fig(attribution(EXACT, APPROXIMATE, rank_correlation=np.nan))
+    assert "6 of 8 neurons, above rounding (4e-06): no order" in str(figure.to_json())
 
 
 def test_both_axes_have_one_range_and_clip_nothing():

@@ -1,10 +1,12 @@
+from math import isnan
+
 import pytest
 import torch
 
 from an_neuron.figures.neurons import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
-from an_neuron.patching.comparison import write_attribution
+from an_neuron.patching.comparison import rounding_floor, write_attribution
 from an_neuron.patching.engine import LogitDifference
 from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
@@ -40,7 +42,8 @@ def test_sweeps_are_gathered_by_layer(swept):
 def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gpt2, swept):
     sweeps = gather(swept[0])
     model = tiny_gpt2.processed
-    top = top_neurons(model, tiny_gpt2.tokenizer, sweeps)
+    change = torch.ones(2, 24)
+    top = top_neurons(model, tiny_gpt2.tokenizer, sweeps, change)
     flat = sorted(
         ((abs(float(sweeps.recovery[layer, neuron])), layer, neuron) for layer in range(2) for neuron in range(24)),
         key=lambda place: -place[0],
@@ -48,19 +51,25 @@ def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gp
     assert list(zip(top.layer, top.index, strict=True)) == [place[1:] for place in flat[:10]]
     assert top.recovery[0] == pytest.approx(float(sweeps.recovery[flat[0][1], flat[0][2]]))
     written = model.blocks[top.layer[0]].mlp.W_out[top.index[0]] @ model.W_U
-    assert top.tokens[0] == [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)[:5]]
+    best = [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)]
+    assert top.change == [1.0] * 10
+    assert (top.raised[0], top.lowered[0]) == (best[:5], best[:-6:-1])
+    turned = top_neurons(model, tiny_gpt2.tokenizer, sweeps, -change)
+    assert (turned.raised, turned.lowered) == (top.lowered, top.raised)
 
 
 def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
     sweeps = gather(swept[0])
-    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps)
+    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.full((2, 24), -0.1))
     write_map(tmp_path / "map.h5", sweeps, top, {"study": "tiny"})
     table = hdf5.read(tmp_path / "map.h5")
     assert table["recovery"].tolist() == sweeps.recovery.tolist()
     assert table["layer"].tolist() == [0, 1]
     frame = top_neurons_frame(table)
     assert frame["index"].tolist() == top.index
-    assert frame["tokens"][0] == " ".join(map(repr, top.tokens[0]))
+    assert frame["change"].tolist() == pytest.approx([-0.1] * 10)
+    assert frame["raised"][0] == " ".join(map(repr, top.raised[0]))
+    assert frame["lowered"][0] == " ".join(map(repr, top.lowered[0]))
     write_top_neurons(tmp_path / "top.csv", table)
     assert (tmp_path / "top.csv").read_text() == frame.to_csv(index=False)
 
@@ -70,13 +79,18 @@ def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24), 0 * one, one)
     write_sweep(tmp_path / "layers_0-0.h5", NEURONS, silent, NAMES, layer=[0])
     sweeps = gather([tmp_path / "layers_0-0.h5"])
-    write_map(tmp_path / "map.h5", sweeps, top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps), {})
+    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.zeros(1, 24))
+    write_map(tmp_path / "map.h5", sweeps, top, {})
     table = hdf5.read(tmp_path / "map.h5")
-    assert table["top_tokens"].shape == (0, 5)
+    assert table["top_tokens"].shape == table["lowered_tokens"].shape == (0, 5)
+    assert table["top_change"].shape == (0,)
     assert len(top_neurons_frame(table)) == 0
     assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
     write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched, {})
-    assert "no order" in str(attribution_fig(hdf5.read(tmp_path / "attribution.h5")).to_json())
+    attribution = hdf5.read(tmp_path / "attribution.h5")
+    assert attribution.attributes["n_above_floor"] == attribution.attributes["n_top"] == 0
+    assert isnan(attribution.attributes["rank_correlation"])
+    assert "too few for a rank correlation" in str(attribution_fig(attribution).to_json())
 
 
 def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
@@ -87,7 +101,8 @@ def test_attribution_stands_beside_the_exact_values(tiny_gpt2, swept, tmp_path):
     change = sweeps.clean - sweeps.corrupted
     assert table["exact"].tolist() == sweeps.recovery.tolist()
     torch.testing.assert_close(torch.from_numpy(table["approximate"]), (estimate[0] - sweeps.corrupted) / change)
-    assert table.attributes["n_top"] == 48
+    assert table.attributes["n_above_floor"] == table.attributes["n_top"] == 48
+    assert table.attributes["floor"] == rounding_floor(sweeps.clean, sweeps.corrupted)
     assert table.attributes["rank_correlation"] == pytest.approx(table.attributes["rank_correlation_top"])
 
 

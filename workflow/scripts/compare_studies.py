@@ -1,0 +1,18 @@
+"""Put the neurons of all built studies side by side, and the published one beside them."""
+
+import sys
+from pathlib import Path
+
+from an_neuron.files.atomic import write_csv
+from an_neuron.jobs.job import job
+from an_neuron.study.built import Built
+from an_neuron.study.comparison import compare_studies, left_out, summary, write_html
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.input):
+        built = [Built(**found) for found in snakemake.params.built]
+        compared = compare_studies(built, Path(snakemake.input.published))
+        absent = left_out(snakemake.params.studies, compared)
+        write_csv(snakemake.output.csv, compared)
+        write_html(compared, absent, Path(snakemake.output.html))
+        print(summary(compared, absent), file=sys.stderr)
