@@ -8,7 +8,7 @@ from project import Project
 def settled(built, shared_folder, tmp_path_factory):
     """The embedded study with a fixed neuron, so that a dry run sees all of it without waiting for a choice.
 
-    Its layers are swept and its book is read in three jobs each, where `built` has one; its new figures need no browser.
+    Its layers are swept and its book is read in three jobs each, where `built` has one; new figures need no browser.
     """
 
     def build(folder):

@@ -23,6 +23,7 @@ if __name__ == "__main__":
         model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
         reader = Reader(model, associations, options["readout"], options["precision"])
         attributes = {**snakemake.params.attributes, **options}
-        recorded, kept = record(reader, rows, first, upto), Kept(options["keep"], options["dtype"])
-        part = Part(rows, first, upto)
-        write_shard(snakemake.output[0], recorded, part, associations, reader.d_vocab, kept, attributes)
+        kept, part = Kept(options["keep"], options["dtype"], reader.signed), Part(rows, first, upto)
+        write_shard(
+            snakemake.output[0], record(reader, rows, first, upto), part, associations, reader.d_vocab, kept, attributes
+        )

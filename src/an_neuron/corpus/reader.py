@@ -38,6 +38,11 @@ class Reader:
         `highest` is float32; `high` lets matrix products round their factors to TF32 where the device can; `bfloat16`
         runs the blocks in bfloat16 and forms the logits as `high` does.
 
+    Attributes
+    ----------
+    signed
+        Whether negative activations write as positive ones do, as in gated MLPs.
+
     Raises
     ------
     UserError
@@ -52,7 +57,7 @@ class Reader:
         _check_associations(bridge, associations)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
-        self.d_vocab = bridge.cfg.d_vocab
+        self.d_vocab, self.signed = bridge.cfg.d_vocab, decoder.gated
         self._tokens = studied_tokens(associations)
         self._model, self._norm = decoder.model.base_model, decoder.norm
         down, _ = decoder.where["post"]

@@ -34,6 +34,13 @@ VALUE_FIELDS = {
     "top_prediction": Field("row pos", "int32", "token id", "most likely next token", optional=True),
 }
 """With `keep: all`, every value."""
+PASS_ATTRIBUTES = {
+    "keep": "all or summary",
+    "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
+    "precision": "highest, high or bfloat16",
+    "signed": "1 where negative activations write as positive ones do (gated MLPs), else 0",
+}
+"""What the files of a corpus pass say of it."""
 WHOLE_NUMBERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
 
 
@@ -68,10 +75,13 @@ class Kept:
     dtype
         How activations and margins are stored: float32, or float16, which rounds them to 11 significant bits (0.05 %)
         and cannot hold what is beyond 65,504.
+    signed
+        Whether negative activations write as positive ones do, as in gated MLPs: summaries then hold both sides.
     """
 
     keep: str
     dtype: str
+    signed: bool
 
 
 def token_places(token_ids: Sequence[int]) -> list[int]:

@@ -12,6 +12,7 @@ from an_neuron.corpus.associations import Association, studied_tokens
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
+    PASS_ATTRIBUTES,
     VALUE_FIELDS,
     WHOLE_NUMBERS,
     Kept,
@@ -30,9 +31,7 @@ SHARD = Schema(
     "what the model does at each token of a part of the corpus: every value, or a summary",
     {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS},
     {
-        "keep": "all or summary",
-        "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
-        "precision": "highest, high or bfloat16",
+        **PASS_ATTRIBUTES,
         "first_row": "the shard's first row",
         "upto_row": "the one after its last",
         "n_rows": "rows of the whole corpus",
@@ -81,9 +80,10 @@ def write_shard(
     place = token_places([association.token_id for association in associations])
     counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
-    with hdf5.create(path, SHARD, {**attributes, "keep": kept.keep, "dtype": kept.dtype, **bounds}) as writer:
+    how = {"keep": kept.keep, "dtype": kept.dtype, "signed": int(kept.signed)}
+    with hdf5.create(path, SHARD, {**attributes, **how, **bounds}) as writer:
         add_associations(writer, associations)
-        sink: _Sink = _Summaries(writer, place, d_vocab, part.first)
+        sink: _Sink = _Summaries(writer, place, [Summary(d_vocab, kept.signed) for _ in place], part.first)
         if kept.keep == "all":
             sink = _Values(writer, part, associations, kept.dtype)
         done = part.first
@@ -168,9 +168,8 @@ class _Buffer:
 class _Summaries:
     """Keeps a summary of each association, and writes them at the end."""
 
-    def __init__(self, writer: hdf5.Writer, place: Sequence[int], d_vocab: int, first_row: int) -> None:
-        self._writer, self._place, self._row = writer, place, first_row
-        self._summaries = [Summary(d_vocab) for _ in place]
+    def __init__(self, writer: hdf5.Writer, place: Sequence[int], summaries: Sequence[Summary], first_row: int) -> None:
+        self._writer, self._place, self._summaries, self._row = writer, place, summaries, first_row
 
     def add(self, recorded: Recorded) -> None:
         for number, summary in enumerate(self._summaries):

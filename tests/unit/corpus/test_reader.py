@@ -73,6 +73,12 @@ def test_activations_are_what_the_down_projections_read(tiny, readout):
         assert found == pytest.approx(expected.numpy(), abs=1e-5, rel=1e-5)
 
 
+def test_neurons_of_gated_mlps_are_signed(tiny):
+    reader, activation = Reader(tiny.raw, ASSOCIATIONS, "unembedding"), recorded(tiny.raw, ROWS)[0]
+    assert reader.signed == (tiny.name not in ("gpt2", "gpt_neox"))
+    assert reader.signed == (activation.min() < -0.2), "GELU is nowhere below -0.17"
+
+
 @pytest.mark.parametrize("readout", ["embedding", "unembedding"])
 @pytest.mark.parametrize(("size", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (7, [5])])
 def test_batches_hold_as_many_rows_as_asked_and_change_nothing(tiny_gpt2, readout, size, sizes):

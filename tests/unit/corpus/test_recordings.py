@@ -177,7 +177,7 @@ def part_of(n_rows):
 
 def write(path, parts, n_rows=3):
     rows = np.zeros((n_rows, 2), np.int32)
-    write_shard(path, parts, Part(rows, 0, n_rows), ASSOCIATIONS[:1], 50, Kept("all", "float32"), ORIGIN)
+    write_shard(path, parts, Part(rows, 0, n_rows), ASSOCIATIONS[:1], 50, Kept("all", "float32", False), ORIGIN)
 
 
 def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
@@ -193,7 +193,7 @@ def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
 def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
     values = np.array([[[1.0, -65_520.0]]], np.float32)
     part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
-    rows, kept = Part(np.zeros((1, 2), np.int32), 0, 1), Kept("all", "float16")
+    rows, kept = Part(np.zeros((1, 2), np.int32), 0, 1), Kept("all", "float16", False)
     with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold") as caught:
         write_shard(tmp_path / "shard.h5", [part], rows, ASSOCIATIONS[:1], 50, kept, ORIGIN)
     assert caught.value.setting == "corpus: {dtype: float32}"
