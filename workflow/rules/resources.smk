@@ -3,7 +3,6 @@
 On one machine they hold back nothing, unless --resources says how much there is. Snakemake asks again at every attempt.
 """
 
-
 from an_neuron.patching.layers import named_layers
 
 

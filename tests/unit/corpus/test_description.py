@@ -181,6 +181,24 @@ def test_associations_are_listed_with_what_was_measured(tmp_path, book, tiny_gpt
     assert "2 associations" in page
 
 
+def test_signed_associations_are_listed_with_their_direction(tmp_path, signed):
+    tables = [table for _, table, _ in signed]
+    frame = associations_frame(ON_BOTH_SIDES, tables)
+    assert frame["direction"].tolist() == ["above", "below"]
+    for (association, _, _), lowest, threshold in zip(
+        signed, frame["lowest_activation"], frame["best_threshold"] * [1, -1], strict=True
+    ):
+        assert lowest == pytest.approx(association["activation"].min(), abs=1e-4)
+        assert threshold > 0
+    write_associations_html(frame, tmp_path / "associations.html")
+    assert "(below: &quot;&lt;&quot;)" in (tmp_path / "associations.html").read_text(encoding="utf-8")
+
+
+def test_unsigned_associations_have_no_direction(book, tiny_gpt2):
+    tables = [describe_association(book, name, tiny_gpt2.tokenizer)[0] for name in NAMES]
+    assert not {"direction", "lowest_activation"} & set(associations_frame(ASSOCIATIONS, tables))
+
+
 def test_margins_above_zero_are_told_from_those_below():
     assert 0.0 in MARGIN_EDGES
     assert counts_of([(1.0, 1)]).shape == (N_BINS, len(MARGIN_EDGES) - 1)

@@ -116,3 +116,13 @@ def test_markup_in_tokens_is_shown_letter_by_letter(token, shown):
 def test_a_long_token_gets_a_line_of_its_own():
     figure = top_predictions.top_prediction_fig(bins([[2, 8]], token=" incomprehensible"))
     assert titles(figure)[2] == 'Proportion with top prediction<br>" incomprehensible"'
+
+
+def test_bars_of_signed_neurons_are_on_both_sides():
+    figure = top_predictions.top_prediction_fig(bins([[2, 8], [9, 1]], edges=[-1, 0, 1], signed=1))
+    red, blue, _, counts = figure.data
+    assert list(red.x) == list(blue.x) == list(counts.x) == [-0.5, 0.5]
+    assert red.y == pytest.approx([0.8, 0.1])
+    assert subtitle(figure) == "20 tokens with an activation of either sign; with 95 % Wilson intervals"
+    assert "activation from %{customdata[0]:.4g} to" in red.hovertemplate
+    assert_labels_are_inside(figure)
