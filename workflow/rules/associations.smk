@@ -8,6 +8,12 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
+def compared_foil(wildcards):
+    """Return the foil that is compared with the answer over the corpus, which it is not where a summary is kept."""
+    study = study_of(wildcards)
+    return study.foil if study.corpus.keep == "all" else None
+
+
 TARGETS["shards"] = lambda study: [  # a lost one is built again
     shard.format(study=study.name) for shard in SHARDS
 ]
@@ -61,6 +67,7 @@ rule cache_activations:
     params:
         folder=of_study("model_folder"),
         options=of_study("corpus_options"),
+        foil=compared_foil,
         attributes=of_study("attributes"),
     script:
         "../scripts/cache_activations.py"

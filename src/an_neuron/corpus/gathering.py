@@ -72,7 +72,7 @@ def gather(
             writer.add("vocabulary", list(vocabulary))
             writer.join("token_id", [corpus["token_id"]])
             if first.attrs["keep"] == "all":
-                for name in VALUE_FIELDS:
+                for name in (name for name in VALUE_FIELDS if name in first):
                     writer.join(name, [file[name] for file in files])
             else:
                 add_summaries(writer, [_merged(files, number) for number in range(len(first["association_name"]))])
@@ -93,7 +93,10 @@ def _check_whole(files: Sequence[h5py.File]) -> None:
     """Refuse shards that overlap, leave out rows, or were recorded differently."""
     bounds = [(int(file.attrs["first_row"]), int(file.attrs["upto_row"])) for file in files]
     ends = [0, *(upto for _, upto in bounds)]
-    alike = {(file.attrs["keep"], *(file[name][:].tobytes() for name in IDENTITY)) for file in files}
+    alike = {
+        (file.attrs["keep"], int(file.attrs["foil_id"]), *(file[name][:].tobytes() for name in IDENTITY))
+        for file in files
+    }
     if [first for first, _ in bounds] != ends[:-1] or ends[-1] != files[0].attrs["n_rows"] or len(alike) != 1:
         rows = ", ".join(f"{first} to {upto - 1}" for first, upto in bounds)
         raise DamagedFileError(
