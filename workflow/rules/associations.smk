@@ -120,6 +120,29 @@ rule describe_association:
         "../scripts/describe_association.py"
 
 
+# Only of a pass that keeps every value.
+rule describe_choice:
+    input:
+        gathered="results/{study}/activations/associations.h5",
+        shards=SHARDS,
+        tokens="results/{study}/corpus/tokens.h5",
+        library=behind("describe_choice"),
+    output:
+        "results/{study}/activations/choice.h5",
+    log:
+        "results/{study}/logs/describe_choice.log",
+    benchmark:
+        "results/{study}/benchmarks/describe_choice.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=table_mb(1500),
+    params:
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/describe_choice.py"
+
+
 rule list_associations:
     input:
         associations="results/{study}/associations.json",

@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from an_neuron.corpus.intervals import wilson_interval
 from an_neuron.figures.corpus import ROOM, active_tokens, add_base_rate, is_signed, never_active, say, traced
 from an_neuron.figures.labels import Frame, Labels, padded, text_size
 from an_neuron.figures.style import TOP_PREDICTION_COLORS, add_subtitle, empty_figure, hover
@@ -16,7 +17,6 @@ RANGES = {  # by whether the neuron is signed: below 0 a bin holds its lower edg
     True: "activation from %{customdata[0]:.4g} to %{customdata[1]:.4g}",
 }
 COUNTS_HEIGHT, GAP = 72, 10  # pixels: the panel of counts above the bars
-NORMAL_95 = 1.959964  # standard deviations to each side
 
 
 def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
@@ -54,18 +54,6 @@ def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
     obstacles = [traced(frame, np.array([x, x]), np.array(ends)) for x, *ends in zip(middles, *intervals, strict=True)]
     add_base_rate(figure, Labels(frame, np.vstack(obstacles)), table.attributes)
     return figure
-
-
-def wilson_interval(hits: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95 % Wilson intervals of the proportions hits / totals; NaN where there is nothing.
-
-    Unlike hits / totals plus or minus its standard error, it stays inside 0 to 1 and has a width at 0 and 1.
-    """
-    n = np.where(totals > 0, totals, np.nan)
-    share, extra = hits / n, NORMAL_95**2 / n
-    middle = share + extra / 2
-    half = NORMAL_95 * np.sqrt(share * (1 - share) / n + extra / n / 4)
-    return np.clip((middle - half) / (1 + extra), 0, 1), np.clip((middle + half) / (1 + extra), 0, 1)
 
 
 def _fitting(words: str, token: str) -> str:
