@@ -13,17 +13,18 @@ from an_neuron.corpus.shards import Part, write_shard
 ORIGIN = {"readout": "unembedding", "precision": "highest"}
 
 
-def gathered(folder, tiny, rows, associations, n_shards=1, keep="all", dtype="float32", size=None):
+def gathered(folder, tiny, rows, associations, n_shards=1, keep="all", dtype="float32", size=None, foil=None):
     """Read rows in shards, gather these, and return the gathered file's path."""
     rows = np.asarray(rows, dtype=np.int32)
     tokens = folder / "corpus" / "tokens.h5"
     write_tokens(tokens, rows, {})
-    reader = Reader(tiny.raw, associations, "unembedding")
+    reader = Reader(tiny.raw, associations, "unembedding", foil=foil)
+    kept = Kept(keep, dtype, reader.signed, foil)
     shards = [folder / "activations" / "shards" / f"{number + 1}-of-{n_shards}.h5" for number in range(n_shards)]
     for number, path in enumerate(shards):
         bounds = shard_rows(*rows.shape, number, n_shards)
         parts = record(reader, rows, *bounds, size=size)
-        write_shard(path, parts, Part(rows, *bounds), associations, reader.d_vocab, Kept(keep, dtype), ORIGIN)
+        write_shard(path, parts, Part(rows, *bounds), associations, reader.d_vocab, kept, ORIGIN)
     path = folder / "activations" / "associations.h5"
     gather(path, shards, tokens, tiny.tokenizer.vocabulary(reader.d_vocab), {"study": "tiny"})
     return path

@@ -57,7 +57,7 @@ def test_each_rule_has_a_script_log_and_benchmark_of_its_name_and_says_what_it_n
 
 def test_each_listed_figure_has_a_script_and_a_caption_of_its_name():
     drawers = re.findall(r'"(plot_\w+)"', (ROOT / "workflow/rules/figure_list.smk").read_text())
-    assert len(drawers) == len(set(drawers)) == 9
+    assert len(drawers) == len(set(drawers)) == 12
     for drawer in drawers:
         assert (ROOT / "workflow/scripts" / f"{drawer}.py").is_file(), drawer
         assert (ROOT / "workflow/report" / f"{drawer.removeprefix('plot_')}.rst").is_file(), drawer

@@ -18,9 +18,15 @@ PATCHING_FIGURES = {
     "plot_neuron_map": 1,
     "plot_attribution": 1,
 }
-ASSOCIATION_FIGURES = {"plot_logit_activation": 1, "plot_top_prediction": 1, "plot_precision_recall": 1}
+CHOICE_FIGURES = {"plot_choice_scatter": 1, "plot_choice_proportion": 1}
+ASSOCIATION_FIGURES = {
+    "plot_logit_activation": 1,
+    "plot_top_prediction": 1,
+    "plot_precision_recall": 1,
+    **CHOICE_FIGURES,
+}
 ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
-CORPUS = {"cache_activations": 3, "gather_activations": 1, **ONE_ASSOCIATION}
+CORPUS = {"cache_activations": 3, "gather_activations": 1, "describe_choice": 1, **ONE_ASSOCIATION}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
 CONGRUENCE = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
@@ -124,7 +130,7 @@ CHANGES = {
     ),
     "the foil": (
         setting(foil=" the"),
-        PROMPTS | PATCHING | PATCHING_FIGURES | {"compare_published": 1, "check_study": 1},
+        PROMPTS | PATCHING | PATCHING_FIGURES | CORPUS | {"compare_published": 1, "check_study": 1},
     ),
     "the neuron, of the same layer": (
         setting(neuron="2.5"),
@@ -152,7 +158,7 @@ CHANGES = {
         ASSOCIATION_FIGURES,
     ),
     "what one figure alone uses": (
-        replace("src/an_neuron/figures/top_predictions.py", "NORMAL_95 = 1.959964", "NORMAL_95 = 1.96"),
+        replace("src/an_neuron/figures/top_predictions.py", "#687187", "#687188"),
         {"plot_top_prediction": 1},
     ),
     "what everything uses": (append("src/an_neuron/files/atomic.py", "\nMORE = 1\n"), EVERYTHING),

@@ -193,7 +193,7 @@ def test_jobs_that_run_the_model_ask_for_a_gpu_where_gpus_are(study):
     for job, state, name in jobs_of(study.run()):
         assert state == "COMPLETED", name
         asked = re.findall(r"(?:Partition|TresPerJob)=(\S+)", ask("scontrol", "show", "job", job))
-        needs_none = name.startswith(("corpus", "describe_association", "plot_logit_activation"))
+        needs_none = name.startswith(("corpus", "describe_", "plot_logit_activation"))
         assert asked == (["main"] if needs_none else ["gpu", "gres:gpu:a100:1"]), name
 
 
@@ -214,6 +214,7 @@ def test_short_jobs_are_sent_together_or_not_at_all(study):
             "patch_neurons",
             "patch_sites",
             "describe_association",
+            "describe_choice",
             "record_provenance",
         ),
         *("plot_logit_activation", "corpus_extract_text_tokenize_corpus"),

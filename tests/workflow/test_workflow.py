@@ -51,6 +51,7 @@ def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats
         f"{associations[0]}_neuron_dot_vocab_fig",
         "most_similar_neurons_fig",
     }
+    names |= {"choice_scatter_fig", "choice_proportion_fig"}
     names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
     names |= {
         f"{association}_{kind}_fig"
@@ -135,8 +136,8 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
         page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
-    assert len([name for name in names if name.endswith("_fig.png")]) == 24
-    assert len([name for name in names if name.endswith("_fig.html")]) == 24
+    assert len([name for name in names if name.endswith("_fig.png")]) == 26
+    assert len([name for name in names if name.endswith("_fig.html")]) == 26
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
@@ -163,7 +164,8 @@ def test_published_study_is_planned_as_far_as_it_is_known_without_its_model(proj
     assert jobs["patch_sites"] == 1
     assert jobs["patch_heads"] == 1
     assert "patch_neurons" not in jobs
-    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 17
+    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 19
+    assert jobs["describe_choice"] == jobs["plot_choice_scatter"] == jobs["plot_choice_proportion"] == 1
     assert jobs["plot_logit_activation"] == jobs["describe_association"] == 2
 
 
@@ -289,6 +291,8 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
     assert {path.name for path in (results / "activations" / "shards").iterdir()} == {
         f"{number}-of-3.h5" for number in (1, 2, 3)
     }
+    assert not (results / "activations" / "choice.h5").exists(), "a summary does not compare answer and foil"
+    assert not list((results / "figures" / "html").glob("choice_*"))
     assert not (results / "figures" / "png").exists()
     assert [path.name for path in (results / "patching" / "neurons").glob("layers_*.h5")] == ["layers_1-1.h5"]
 

@@ -8,6 +8,12 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
+def compared_foil(wildcards):
+    """Return the foil that is compared with the answer over the corpus, which it is not where a summary is kept."""
+    study = study_of(wildcards)
+    return study.foil if study.corpus.keep == "all" else None
+
+
 TARGETS["shards"] = lambda study: [  # a lost one is built again
     shard.format(study=study.name) for shard in SHARDS
 ]
@@ -61,6 +67,7 @@ rule cache_activations:
     params:
         folder=of_study("model_folder"),
         options=of_study("corpus_options"),
+        foil=compared_foil,
         attributes=of_study("attributes"),
     script:
         "../scripts/cache_activations.py"
@@ -111,6 +118,29 @@ rule describe_association:
         attributes=of_study("attributes"),
     script:
         "../scripts/describe_association.py"
+
+
+# Only of a pass that keeps every value.
+rule describe_choice:
+    input:
+        gathered="results/{study}/activations/associations.h5",
+        shards=SHARDS,
+        tokens="results/{study}/corpus/tokens.h5",
+        library=behind("describe_choice"),
+    output:
+        "results/{study}/activations/choice.h5",
+    log:
+        "results/{study}/logs/describe_choice.log",
+    benchmark:
+        "results/{study}/benchmarks/describe_choice.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=table_mb(1500),
+    params:
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/describe_choice.py"
 
 
 rule list_associations:

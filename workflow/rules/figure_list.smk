@@ -34,11 +34,17 @@ def each_association(study):
     return [{"association": name} for name in associations_of(study)]
 
 
+def of_every_value(study):
+    """Return one set of wildcards where the corpus pass keeps every value, and none where a summary."""
+    return [{}] if study.corpus.keep == "all" else []
+
+
 def site_sweep(wildcards):
     return f"results/{wildcards.study}/patching/{SITES[wildcards.short]}.h5"
 
 
 ASSOCIATION = "results/{study}/activations/{association}.h5"
+CHOICE = "results/{study}/activations/choice.h5"
 FIGURES = [
     (
         "plot_logit_lens",
@@ -89,6 +95,20 @@ FIGURES = [
         "{association}_precision_recall_fig",
         OVER_A_BOOK,
         each_association,
+    ),
+    (
+        "plot_choice_scatter",
+        CHOICE,
+        "choice_scatter_fig",
+        OVER_A_BOOK,
+        of_every_value,
+    ),
+    (
+        "plot_choice_proportion",
+        CHOICE,
+        "choice_proportion_fig",
+        OVER_A_BOOK,
+        of_every_value,
     ),
     (
         "plot_neuron_dot_vocab",

@@ -13,6 +13,7 @@ from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
+from an_neuron.model.tokenizer import Tokenizer, single_token
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
@@ -20,9 +21,12 @@ if __name__ == "__main__":
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         first, upto = shard_rows(*rows.shape, shard - 1, n_shards)
         associations = read_associations(snakemake.input.associations)
-        model = load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device)))
-        reader = Reader(model, associations, options["readout"], options["precision"])
+        folder, text = Path(snakemake.params.folder), snakemake.params.foil
+        foil = None if text is None else single_token(Tokenizer(folder), text)
+        model = load_model(folder, claimed(kind(snakemake.resources.device)))
+        reader = Reader(model, associations, options["readout"], options["precision"], foil)
         attributes = {**snakemake.params.attributes, **options}
-        recorded, kept = record(reader, rows, first, upto), Kept(options["keep"], options["dtype"])
-        part = Part(rows, first, upto)
-        write_shard(snakemake.output[0], recorded, part, associations, reader.d_vocab, kept, attributes)
+        kept, part = Kept(options["keep"], options["dtype"], reader.signed, foil), Part(rows, first, upto)
+        write_shard(
+            snakemake.output[0], record(reader, rows, first, upto), part, associations, reader.d_vocab, kept, attributes
+        )

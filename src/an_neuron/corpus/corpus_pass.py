@@ -44,8 +44,8 @@ def record(
     Raises
     ------
     UserError
-        If a token id is not in the vocabulary, an activation or margin is not finite (the message says where), or not
-        even a row fits the device.
+        If a token id is not in the vocabulary, an activation, margin or other value is not finite (the message says
+        where), or not even a row fits the device.
     """
     upto, n_ctx = len(rows) if upto is None else upto, rows.shape[1]
     batches = _launched(reader, rows, first, upto, size or rows_per_batch(n_ctx, reader.on_cpu))
@@ -125,14 +125,22 @@ def _checked_ids(reader: Reader, ids: np.ndarray, start: int) -> np.ndarray:
 
 
 def _check_finite(reader: Reader, recorded: Recorded, start: int) -> None:
-    """Stop at the first activation or margin that is not a finite number."""
-    for name, values in (("activation", recorded.activation), ("margin", recorded.margin)):
-        if np.isfinite(values).all():
+    """Stop at the first activation, margin or other value that is not a finite number."""
+    for name in ("activation", "margin", "logit_difference", "expected"):
+        values = getattr(recorded, name)
+        if values is None or np.isfinite(values).all():
             continue
-        number, row, pos = np.argwhere(~np.isfinite(values))[0].tolist()
-        association = reader.associations[number]
-        what = f"of neuron {association.index} of layer {association.layer}" if name == "activation" else "of a token"
+        *number, row, pos = place = np.argwhere(~np.isfinite(values))[0].tolist()
+        what = f"{name.replace('_', ' ')} of {_whose(reader, name, number)}"
         raise UserError(
-            f"The {name} {what} is {float(values[number, row, pos])} in row {start + row} of the corpus at position "
-            f"{pos}; the weights may be damaged, or too large for precision {reader.precision!r}."
+            f"The {what} is {float(values[tuple(place)])} in row {start + row} of the corpus at position {pos}; the "
+            f"weights may be damaged, or too large for precision {reader.precision!r}."
         )
+
+
+def _whose(reader: Reader, name: str, number: list[int]) -> str:
+    """Return of what a value is that `Recorded` calls so."""
+    if name == "activation":
+        association = reader.associations[number[0]]
+        return f"neuron {association.index} of layer {association.layer}"
+    return "a token" if name == "margin" else "answer and foil"

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, VALUE_FIELDS, add_counts
+from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, PASS_ATTRIBUTES, VALUE_FIELDS, add_counts
 from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
@@ -29,10 +29,8 @@ GATHERED = Schema(
         **SUMMARY_FIELDS,
     },
     {
-        "keep": "all or summary",
+        **PASS_ATTRIBUTES,
         "n_rows": "rows of the corpus",
-        "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
-        "precision": "highest, high or bfloat16",
     },
 )
 IDENTITY = ("association_token_id", "association_layer", "association_index")
@@ -66,7 +64,7 @@ def gather(
         corpus = stack.enter_context(hdf5.opened(tokens))
         _check_whole(files)
         first = files[0]
-        origin = {name: first.attrs[name] for name in ("keep", "dtype", "n_rows", "readout", "precision")}
+        origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}
         with hdf5.create(path, GATHERED, {**attributes, **origin}) as writer:
             for name in ASSOCIATION_FIELDS:
                 writer.add(name, hdf5.loaded(first[name]))
@@ -74,7 +72,7 @@ def gather(
             writer.add("vocabulary", list(vocabulary))
             writer.join("token_id", [corpus["token_id"]])
             if first.attrs["keep"] == "all":
-                for name in VALUE_FIELDS:
+                for name in (name for name in VALUE_FIELDS if name in first):
                     writer.join(name, [file[name] for file in files])
             else:
                 add_summaries(writer, [_merged(files, number) for number in range(len(first["association_name"]))])
@@ -95,7 +93,10 @@ def _check_whole(files: Sequence[h5py.File]) -> None:
     """Refuse shards that overlap, leave out rows, or were recorded differently."""
     bounds = [(int(file.attrs["first_row"]), int(file.attrs["upto_row"])) for file in files]
     ends = [0, *(upto for _, upto in bounds)]
-    alike = {(file.attrs["keep"], *(file[name][:].tobytes() for name in IDENTITY)) for file in files}
+    alike = {
+        (file.attrs["keep"], int(file.attrs["foil_id"]), *(file[name][:].tobytes() for name in IDENTITY))
+        for file in files
+    }
     if [first for first, _ in bounds] != ends[:-1] or ends[-1] != files[0].attrs["n_rows"] or len(alike) != 1:
         rows = ", ".join(f"{first} to {upto - 1}" for first, upto in bounds)
         raise DamagedFileError(

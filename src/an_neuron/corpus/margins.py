@@ -1,4 +1,7 @@
-"""A token's margin over all other tokens, from logits that exist a block of the vocabulary at a time."""
+"""A token's margin over all others, and a choice between two tokens.
+
+The logits exist a block of the vocabulary at a time.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,7 +42,9 @@ class TwoLargest:
         )
 
 
-def margins_and_top(blocks: Iterable[tuple[int, Tensor]], tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
+def read_logits(
+    blocks: Iterable[tuple[int, Tensor]], tokens: Sequence[int], choice: tuple[int, int] | None = None
+) -> tuple[Tensor, ...]:
     """Return each token's margin over the largest other logit and the id of the largest logit, the first of equal ones.
 
     Parameters
@@ -49,19 +54,30 @@ def margins_and_top(blocks: Iterable[tuple[int, Tensor]], tokens: Sequence[int])
         overwritten.
     tokens
         Token ids.
+    choice
+        The ids of an answer and a foil.
 
     Returns
     -------
     tuple of Tensor
-        Margins [token, position] and ids [position]; NaN where any logit is.
+        Margins [token, position] and ids [position]; with a choice also logit(answer) - logit(foil) and
+        p(answer) + p(foil), each [position]. NaN where any logit is, but for the difference of two that are numbers.
     """
     logit: dict[int, Tensor] = {}
     best: TwoLargest | None = None
+    total: Tensor | None = None  # logarithm of the sum of the exponentials
+    wanted = {*tokens, *(choice or ())}
     for start, logits in blocks:
-        logit |= {token: logits[:, token - start].clone() for token in tokens if 0 <= token - start < logits.shape[1]}
+        logit |= {token: logits[:, token - start].clone() for token in wanted if 0 <= token - start < logits.shape[1]}
+        if choice:
+            part = logits.logsumexp(-1)
+            total = part if total is None else torch.logaddexp(total, part)
         block = TwoLargest.of_block(logits, start)
         best = block if best is None else best.merged(block)
     if best is None:
         raise ValueError("there are no logits")
     margins = [logit[token] - torch.where(best.token == token, best.second, best.largest) for token in tokens]
-    return torch.stack(margins), best.token
+    if choice is None or total is None:
+        return torch.stack(margins), best.token
+    answer, foil = (logit[token] for token in choice)
+    return torch.stack(margins), best.token, answer - foil, (answer - total).exp() + (foil - total).exp()

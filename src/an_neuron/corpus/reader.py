@@ -12,7 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.corpus.associations import Association, studied_tokens
-from an_neuron.corpus.margins import margins_and_top
+from an_neuron.corpus.margins import read_logits
 from an_neuron.corpus.readout import Readout
 from an_neuron.errors import UserError
 from an_neuron.model.decoder import Decoder
@@ -34,9 +34,16 @@ class Reader:
     readout
         `unembedding` reads the model's own logits. `embedding` reads the normalised final residual against W_E, which
         leaves out the final norm's weight and bias, as the notebook did.
+    foil
+        Id of the token that the first association's, the answer, is compared with, if any.
     precision
         `highest` is float32; `high` lets matrix products round their factors to TF32 where the device can; `bfloat16`
         runs the blocks in bfloat16 and forms the logits as `high` does.
+
+    Attributes
+    ----------
+    signed
+        Whether negative activations write as positive ones do, as in gated MLPs.
 
     Raises
     ------
@@ -45,15 +52,21 @@ class Reader:
     """
 
     def __init__(
-        self, bridge: TransformerBridge, associations: Sequence[Association], readout: str, precision: str = "highest"
+        self,
+        bridge: TransformerBridge,
+        associations: Sequence[Association],
+        readout: str,
+        precision: str = "highest",
+        foil: int | None = None,
     ) -> None:
         if readout not in READOUTS or precision not in PRECISIONS:
             raise UserError(f"Readout is one of {READOUTS}, precision one of {PRECISIONS}; not {readout}, {precision}.")
-        _check_associations(bridge, associations)
+        _check_associations(bridge, associations, foil)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
-        self.d_vocab = bridge.cfg.d_vocab
+        self.d_vocab, self.signed = bridge.cfg.d_vocab, decoder.gated
         self._tokens = studied_tokens(associations)
+        self._choice = None if foil is None else (associations[0].token_id, foil)
         self._model, self._norm = decoder.model.base_model, decoder.norm
         down, _ = decoder.where["post"]
         self._down = {one.layer: decoder.blocks[one.layer].get_submodule(down) for one in associations}
@@ -71,7 +84,7 @@ class Reader:
         return self.device.type == "cpu"
 
     @torch.inference_mode()
-    def read(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def read(self, ids: Tensor) -> tuple[Tensor, ...]:
         """Run rows of token ids, [row, pos]; return the parts of `Recorded`, on the model's device."""
         by_layer: dict[int, Tensor] = {}
         residuals: list[Tensor] = []
@@ -80,10 +93,10 @@ class Reader:
         with _matmul_precision("highest" if self.precision == "highest" else "high"), hooked(hooks):
             self._model(input_ids=ids, use_cache=False)
             blocks = self._readout.blocks(residuals[0].float().flatten(0, 1), self.d_vocab)
-            margin, top = margins_and_top(blocks, self._tokens)
+            margin, *others = read_logits(blocks, self._tokens, self._choice)
         neurons = {layer: iter(activation.unbind(-1)) for layer, activation in by_layer.items()}
         activation = torch.stack([next(neurons[association.layer]) for association in self.associations])
-        return activation.float(), margin.unflatten(1, ids.shape), top.view(ids.shape)
+        return activation.float(), margin.unflatten(1, ids.shape), *(part.view(ids.shape) for part in others)
 
     def _taking(self, layer: int, by_layer: dict[int, Tensor]) -> Callable[[Tensor], None]:
         """Return a hook that takes the activations of a layer's studied neurons, in the order of their associations."""
@@ -95,11 +108,12 @@ class Reader:
         return take
 
 
-def _check_associations(bridge: TransformerBridge, associations: Sequence[Association]) -> None:
+def _check_associations(bridge: TransformerBridge, associations: Sequence[Association], foil: int | None) -> None:
     cfg = bridge.cfg
+    for token in [*studied_tokens(associations), *([] if foil is None else [foil])]:
+        if not 0 <= token < cfg.d_vocab:
+            raise UserError(f"Token {token} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
     for one in associations:
-        if not 0 <= one.token_id < cfg.d_vocab:
-            raise UserError(f"Token {one.token_id} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
         if not (0 <= one.layer < cfg.n_layers and 0 <= one.index < cfg.d_mlp):
             raise UserError(
                 f"There is no neuron {one.index} of layer {one.layer}; the model has {cfg.n_layers} layers of "

@@ -32,8 +32,22 @@ VALUE_FIELDS = {
         optional=True,
     ),
     "top_prediction": Field("row pos", "int32", "token id", "most likely next token", optional=True),
+    "logit_difference": Field(
+        "row pos", "float32", "logits", "logit(answer) - logit(foil); the answer is the first token", optional=True
+    ),
+    "expected": Field(
+        "row pos", "float32", "1", "p(answer) + p(foil), of the readout's softmax over the vocabulary", optional=True
+    ),
 }
-"""With `keep: all`, every value."""
+"""With `keep: all`, every value; with `keep: summary` none, answer and foil are not compared then."""
+PASS_ATTRIBUTES = {
+    "keep": "all or summary",
+    "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
+    "precision": "highest, high or bfloat16",
+    "signed": "1 where negative activations write as positive ones do (gated MLPs), else 0",
+    "foil_id": "the foil's token id; -1 where it is not compared with the answer",
+}
+"""What the files of a corpus pass say of it."""
 WHOLE_NUMBERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
 
 
@@ -50,11 +64,17 @@ class Recorded:
         top prediction.
     top_prediction
         Id of the most likely next token, [row, pos].
+    logit_difference
+        logit(answer) - logit(foil), [row, pos]; None where there is no foil.
+    expected
+        p(answer) + p(foil), [row, pos]: how far one of the two is expected; None where there is no foil.
     """
 
     activation: np.ndarray
     margin: np.ndarray
     top_prediction: np.ndarray
+    logit_difference: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +88,16 @@ class Kept:
     dtype
         How activations and margins are stored: float32, or float16, which rounds them to 11 significant bits (0.05 %)
         and cannot hold what is beyond 65,504.
+    signed
+        Whether negative activations write as positive ones do, as in gated MLPs: summaries then hold both sides.
+    foil
+        Id of the token that the first association's is compared with, where every value is kept; None if with none.
     """
 
     keep: str
     dtype: str
+    signed: bool
+    foil: int | None = None
 
 
 def token_places(token_ids: Sequence[int]) -> list[int]:

@@ -47,6 +47,11 @@ class Recording:
         """Whether a summary was kept in the place of every value."""
         return str(self.file.attrs["keep"]) == "summary"
 
+    @property
+    def signed(self) -> bool:
+        """Whether negative activations write as positive ones do."""
+        return bool(self.file.attrs["signed"])
+
     @cached_property
     def activation(self) -> np.ndarray:
         """The neuron's activation, [row, pos], float32; where every value was kept."""
@@ -67,7 +72,7 @@ class Recording:
         """The summary that was kept, or that of every value."""
         if self.is_summary:
             return read_summary(self.file, self._number)
-        summary = Summary(len(self.file["vocabulary"]))
+        summary = Summary(len(self.file["vocabulary"]), self.signed)
         for start in range(0, len(self.activation), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             summary.add(self.activation[rows], self.margin[rows], self.top_prediction[rows], start)

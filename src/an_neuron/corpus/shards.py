@@ -12,6 +12,7 @@ from an_neuron.corpus.associations import Association, studied_tokens
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
+    PASS_ATTRIBUTES,
     VALUE_FIELDS,
     WHOLE_NUMBERS,
     Kept,
@@ -30,9 +31,7 @@ SHARD = Schema(
     "what the model does at each token of a part of the corpus: every value, or a summary",
     {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS},
     {
-        "keep": "all or summary",
-        "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
-        "precision": "highest, high or bfloat16",
+        **PASS_ATTRIBUTES,
         "first_row": "the shard's first row",
         "upto_row": "the one after its last",
         "n_rows": "rows of the whole corpus",
@@ -81,11 +80,13 @@ def write_shard(
     place = token_places([association.token_id for association in associations])
     counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
-    with hdf5.create(path, SHARD, {**attributes, "keep": kept.keep, "dtype": kept.dtype, **bounds}) as writer:
+    foil_id = -1 if kept.foil is None else kept.foil
+    how = {"keep": kept.keep, "dtype": kept.dtype, "signed": int(kept.signed), "foil_id": foil_id}
+    with hdf5.create(path, SHARD, {**attributes, **how, **bounds}) as writer:
         add_associations(writer, associations)
-        sink: _Sink = _Summaries(writer, place, d_vocab, part.first)
+        sink: _Sink = _Summaries(writer, place, [Summary(d_vocab, kept.signed) for _ in place], part.first)
         if kept.keep == "all":
-            sink = _Values(writer, part, associations, kept.dtype)
+            sink = _Values(writer, part, associations, kept)
         done = part.first
         for rows in recorded:
             sink.add(rows)
@@ -111,33 +112,37 @@ class _Sink(Protocol):
 class _Values:
     """Writes every value, a whole chunk at a time, so that none is compressed twice."""
 
-    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], dtype: str) -> None:
-        self._dtype, self._limit = dtype, float(np.finfo(dtype).max)
+    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], kept: Kept) -> None:
+        self._dtype, self._limit = kept.dtype, float(np.finfo(kept.dtype).max)
         n_rows, n_ctx = part.upto - part.first, part.rows.shape[1]
         n_chunks = -(-n_rows // max(1, CHUNK // n_ctx))
         chunk_rows = -(-n_rows // n_chunks)  # chunks alike, so that the last one is not mostly empty
-        scores, n_tokens = {"dtype": dtype}, len(studied_tokens(associations))
-        self._buffers = []
-        for name, first, stored, kind in (
+        scores, n_tokens = {"dtype": kept.dtype}, len(studied_tokens(associations))
+        columns: list[tuple[str, tuple[int, ...], dict[str, Any], type]] = [
             ("activation", (len(associations),), scores, np.float32),
             ("margin", (n_tokens,), scores, np.float32),
             ("top_prediction", (), WHOLE_NUMBERS, np.int64),
-        ):
+        ]
+        if kept.foil is not None:
+            columns += [(name, (), scores, np.float32) for name in ("logit_difference", "expected")]
+        self._buffers = {}
+        for name, first, stored, kind in columns:
             chunks = (*(1 for _ in first), chunk_rows, n_ctx)
             dataset = writer.allocate(name, (*first, n_rows, n_ctx), chunks=chunks, **stored)
-            self._buffers.append(_Buffer(dataset, np.empty((*first, chunk_rows, n_ctx), kind)))
+            self._buffers[name] = _Buffer(dataset, np.empty((*first, chunk_rows, n_ctx), kind))
 
     def add(self, recorded: Recorded) -> None:
-        largest = max(float(abs(values).max(initial=0)) for values in (recorded.activation, recorded.margin))
+        values = {name: getattr(recorded, name) for name in self._buffers}
+        scores = (part for part in values.values() if part.dtype.kind == "f")
+        largest = max(float(abs(part).max(initial=0)) for part in scores)
         if largest > self._limit:
             message = f"An activation or margin of {largest:.6g} is beyond what {self._dtype} can hold."
             raise UserError(message, "corpus: {dtype: float32}")
-        columns = (recorded.activation, recorded.margin, recorded.top_prediction)
-        for buffer, values in zip(self._buffers, columns, strict=True):
-            buffer.add(values)
+        for name, buffer in self._buffers.items():
+            buffer.add(values[name])
 
     def finish(self) -> None:
-        for buffer in self._buffers:
+        for buffer in self._buffers.values():
             buffer.flush()
 
 
@@ -168,9 +173,8 @@ class _Buffer:
 class _Summaries:
     """Keeps a summary of each association, and writes them at the end."""
 
-    def __init__(self, writer: hdf5.Writer, place: Sequence[int], d_vocab: int, first_row: int) -> None:
-        self._writer, self._place, self._row = writer, place, first_row
-        self._summaries = [Summary(d_vocab) for _ in place]
+    def __init__(self, writer: hdf5.Writer, place: Sequence[int], summaries: Sequence[Summary], first_row: int) -> None:
+        self._writer, self._place, self._summaries, self._row = writer, place, summaries, first_row
 
     def add(self, recorded: Recorded) -> None:
         for number, summary in enumerate(self._summaries):

@@ -1,6 +1,9 @@
 """A streaming summary of a corpus pass: counts by bin, and the most activating places.
 
 Memory does not depend on the corpus, and the summaries of parts of a corpus add up to exactly that of the whole.
+
+A signed neuron, whose negative activations write as well, has mirrored bins: as many below 0 as above it, one for 0
+itself between them, and the places at the negative end besides.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +17,7 @@ from an_neuron.files.hdf5 import Writer
 from an_neuron.files.schema import Field
 
 N_EXAMPLES = 20
-"""How many of the most activating places are kept."""
+"""How many of the most activating places are kept, at each end."""
 STEPS = 32
 """Bins of activation in an octave; like floating-point numbers, they are of equal width within it."""
 
@@ -26,7 +29,10 @@ def _octaves(low: int, high: int, steps: int) -> np.ndarray:
 
 
 ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, STEPS), [np.inf]])
-"""Edges of the activation's bins. The first bin holds all that is not positive; a bin holds its upper edge."""
+"""Edges of the activation's bins. The first bin holds all that is not positive; a bin holds its upper edge.
+
+Those of a signed neuron are mirrored at 0, and hold the edge that is farther from 0.
+"""
 OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, 1), [np.inf]])
 """Edges of the coarser bins in which predictions are counted."""
 _MARGINS = _octaves(-4, 8, 8)
@@ -42,6 +48,23 @@ def bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, values, side="left") - 1
 
 
+def sided_bins(values: np.ndarray, edges: np.ndarray, signed: bool) -> np.ndarray:
+    """Return the bin of each activation: `bins`, or for a signed neuron its mirror image, with 0 in the middle."""
+    if not signed:
+        return bins(values, edges)
+    return len(edges) - 2 + np.sign(values).astype(int) * bins(np.abs(values), edges)
+
+
+def above(count: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bins of positive activation, ascending: the last ones, whether there are mirrored ones or not."""
+    return count[len(count) - len(edges) + 2 :]
+
+
+def below(count: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return a signed neuron's bins of negative activation, from 0 on downwards: as `above` of -activation."""
+    return count[: len(edges) - 2][::-1]
+
+
 @dataclass
 class Places:
     """Places of a corpus, each [place]."""
@@ -52,9 +75,9 @@ class Places:
     pos: np.ndarray
     top_prediction: np.ndarray
 
-    def best(self, number: int = N_EXAMPLES) -> "Places":
-        """Return the most activating ones, best first; of equal ones the first in the corpus."""
-        return self.of(np.lexsort((self.pos, self.row, -self.activation))[:number])
+    def best(self, sign: int = 1, number: int = N_EXAMPLES) -> "Places":
+        """Return those of the largest sign * activation, best first; of equal ones the first in the corpus."""
+        return self.of(np.lexsort((self.pos, self.row, -sign * self.activation))[:number])
 
     def of(self, which: np.ndarray) -> "Places":
         """Return the places at these indices, or where this mask is true."""
@@ -78,6 +101,13 @@ def no_places() -> Places:
 class Summary:
     """Counts and most activating places of one association.
 
+    Parameters
+    ----------
+    d_vocab
+        Size of the vocabulary.
+    signed
+        Whether negative activations write as positive ones do.
+
     Attributes
     ----------
     count
@@ -86,30 +116,42 @@ class Summary:
         How many have an activation in this octave and this top prediction, [octave, d_vocab].
     places
         The most activating places.
+    lowest
+        Those of the lowest activations, of a signed neuron.
     """
 
-    def __init__(self, d_vocab: int) -> None:
-        self.count = np.zeros((N_BINS, len(MARGIN_EDGES) - 1), np.int64)
-        self.prediction_count = np.zeros((len(OCTAVE_EDGES) - 1, d_vocab), np.int64)
-        self.places = no_places()
+    def __init__(self, d_vocab: int, signed: bool = False) -> None:
+        self.signed = signed
+        n_bins, n_octaves = N_BINS, len(OCTAVE_EDGES) - 1
+        if signed:
+            n_bins, n_octaves = 2 * n_bins - 1, 2 * n_octaves - 1
+        self.count = np.zeros((n_bins, len(MARGIN_EDGES) - 1), np.int64)
+        self.prediction_count = np.zeros((n_octaves, d_vocab), np.int64)
+        self.places, self.lowest = no_places(), no_places()
 
     def add(self, activation: np.ndarray, margin: np.ndarray, top_prediction: np.ndarray, first_row: int) -> None:
         """Add the next rows, each [row, pos]; first_row says where in the corpus they begin."""
-        np.add.at(self.count, (bins(activation, ACTIVATION_EDGES), bins(margin, MARGIN_EDGES)), 1)
-        np.add.at(self.prediction_count, (bins(activation, OCTAVE_EDGES), top_prediction), 1)
+        np.add.at(self.count, (sided_bins(activation, ACTIVATION_EDGES, self.signed), bins(margin, MARGIN_EDGES)), 1)
+        np.add.at(self.prediction_count, (sided_bins(activation, OCTAVE_EDGES, self.signed), top_prediction), 1)
         row, pos = np.indices(activation.shape, dtype=np.int32)
         columns = (activation, margin, row + np.int32(first_row), pos, top_prediction)
         every = Places(*(column.ravel() for column in columns))
-        self._keep(every.of(_candidates(every.activation, N_EXAMPLES)))
+        self._keep_largest(every.of(_candidates(every.activation, N_EXAMPLES)))
+        if self.signed:
+            self._keep_lowest(every.of(_candidates(-every.activation, N_EXAMPLES)))
 
     def merge(self, other: "Summary") -> None:
         """Add the summary of another part of the corpus."""
         self.count += other.count
         self.prediction_count += other.prediction_count
-        self._keep(other.places)
+        self._keep_largest(other.places)
+        self._keep_lowest(other.lowest)
 
-    def _keep(self, more: Places) -> None:
+    def _keep_largest(self, more: Places) -> None:
         self.places = self.places.joined(more).best()
+
+    def _keep_lowest(self, more: Places) -> None:
+        self.lowest = self.lowest.joined(more).best(-1)
 
 
 def _candidates(activation: np.ndarray, number: int) -> np.ndarray:
@@ -120,15 +162,20 @@ def _candidates(activation: np.ndarray, number: int) -> np.ndarray:
 
 
 PLACE = "association place"
+LOWEST_PLACE = "association lowest_place"
 SUMMARY_FIELDS = {
     "count": Field(
-        "association activation_bin margin_bin", "int64", "tokens", "tokens of the corpus in these bins", optional=True
+        "association activation_bin margin_bin",
+        "int64",
+        "tokens",
+        "tokens of the corpus in these bins; of signed neurons bins below 0 come first",
+        optional=True,
     ),
     "prediction_count": Field(
         "association octave d_vocab",
         "int64",
         "tokens",
-        "tokens with an activation in this octave, by top prediction",
+        "tokens with an activation in this octave, by top prediction; of signed neurons octaves below 0 come first",
         optional=True,
     ),
     "place_activation": Field(PLACE, "float32", "", "at the most activating places, best first", optional=True),
@@ -136,6 +183,17 @@ SUMMARY_FIELDS = {
     "place_row": Field(PLACE, "int32", "", "row of the corpus", optional=True),
     "place_pos": Field(PLACE, "int32", "", "position in the row", optional=True),
     "place_top_prediction": Field(PLACE, "int32", "token id", "most likely next token there", optional=True),
+    "lowest_activation": Field(
+        LOWEST_PLACE,
+        "float32",
+        "",
+        "of signed neurons: at the places of the lowest activations, lowest first",
+        optional=True,
+    ),
+    "lowest_margin": Field(LOWEST_PLACE, "float32", "logits", "the token's margin there", optional=True),
+    "lowest_row": Field(LOWEST_PLACE, "int32", "", "row of the corpus", optional=True),
+    "lowest_pos": Field(LOWEST_PLACE, "int32", "", "position in the row", optional=True),
+    "lowest_top_prediction": Field(LOWEST_PLACE, "int32", "token id", "most likely next token there", optional=True),
 }
 COLUMNS = tuple(field.name for field in fields(Places))
 
@@ -146,12 +204,16 @@ def add_summaries(writer: Writer, summaries: Sequence[Summary]) -> None:
     writer.add("prediction_count", [summary.prediction_count for summary in summaries], **WHOLE_NUMBERS)
     for name in COLUMNS:
         writer.add(f"place_{name}", [getattr(summary.places, name) for summary in summaries])
+        if all(summary.signed for summary in summaries):
+            writer.add(f"lowest_{name}", [getattr(summary.lowest, name) for summary in summaries])
 
 
 def read_summary(file: h5py.File, number: int) -> Summary:
     """Return the summary of an association by its number."""
-    summary = Summary(file["prediction_count"].shape[-1])
+    summary = Summary(file["prediction_count"].shape[-1], bool(file.attrs["signed"]))
     summary.count = file["count"][number]
     summary.prediction_count = file["prediction_count"][number]
     summary.places = Places(*(file[f"place_{name}"][number] for name in COLUMNS))
+    if summary.signed:
+        summary.lowest = Places(*(file[f"lowest_{name}"][number] for name in COLUMNS))
     return summary

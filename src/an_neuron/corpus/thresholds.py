@@ -1,4 +1,7 @@
-"""How well "activation > t" tells that a token is the top prediction, for every threshold t."""
+"""How well "activation > t" tells that a token is the top prediction, for every threshold t.
+
+A signed neuron may do so from the other side: "activation < t", which is "-activation > -t".
+"""
 
 from dataclasses import dataclass
 
@@ -20,6 +23,7 @@ def f1_score(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
 class Curve:
     """Precision and recall of "activation > threshold", each [threshold], and the place of the best F1.
 
+    Where it is mirrored, those of "activation < threshold".
     Precision is NaN where no activation is above the threshold, recall (and the best) where there is nothing to find.
     """
 
@@ -32,6 +36,15 @@ class Curve:
     def f1(self) -> np.ndarray:
         """Harmonic mean of precision and recall."""
         return f1_score(self.precision, self.recall)
+
+    @property
+    def best_f1(self) -> float:
+        """The largest F1; 0 where there is none."""
+        return 0.0 if self.best is None else float(self.f1[self.best])
+
+    def mirrored(self) -> "Curve":
+        """Return the curve of -activation as that of "activation < t", with the same precision and recall."""
+        return Curve(0.0 - self.threshold, self.precision, self.recall, self.best)
 
     def at_best(self) -> dict[str, float]:
         """Return threshold, precision, recall and f1 with the largest F1; NaN where there is none."""
@@ -48,6 +61,21 @@ class Curve:
         kept = np.unique(kept if self.best is None else np.append(kept, self.best))
         best = None if self.best is None else int(np.searchsorted(kept, self.best))
         return Curve(self.threshold[kept], self.precision[kept], self.recall[kept], best)
+
+
+def better_side(above: Curve, below: Curve) -> tuple[str, Curve]:
+    """Return the direction, above or below, with the larger best F1 and its curve; above where they are equal.
+
+    Parameters
+    ----------
+    above
+        The curve of the activation.
+    below
+        The curve of its negative.
+    """
+    if below.best_f1 > above.best_f1 * (1 + ROUNDING):
+        return "below", below.mirrored()
+    return "above", above
 
 
 def curve_of_values(activation: np.ndarray, hit: np.ndarray) -> Curve:

@@ -17,13 +17,30 @@ from an_neuron.figures.style import add_reference, empty_figure
 from an_neuron.files.texts import neuron_and_token
 
 ROOM = {**MARGIN, "t": 80, "r": 140}  # for a subtitle and a legend
-NEVER_ACTIVE = "The neuron is never active: no activation is positive."
+
+
+def is_signed(attributes: Mapping[str, Any]) -> bool:
+    """Say whether the neuron's negative activations write as positive ones do."""
+    return bool(attributes.get("signed", 0))
+
+
+def never_active(attributes: Mapping[str, Any]) -> str:
+    """Return the sentence for a neuron that has nothing to show."""
+    what = "every activation is 0" if is_signed(attributes) else "no activation is positive"
+    return f"The neuron is never active: {what}."
+
+
+def active_tokens(attributes: Mapping[str, Any], number: int) -> str:
+    """Return how many tokens a figure counts, and which."""
+    what = "an activation of either sign" if is_signed(attributes) else "positive activation"
+    return f"{number:,} tokens with {what}"
 
 
 def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
     """Return an empty figure of a token's margin against a neuron's activation."""
     neuron, token = neuron_and_token(attributes)
-    title = f'{neuron} activations (>=0) vs. "{token}" Logit subtract Top Other Logit'
+    shown = "" if is_signed(attributes) else " (>=0)"
+    title = f'{neuron} activations{shown} vs. "{token}" Logit subtract Top Other Logit'
     return empty_figure(title, f"{neuron} activation", f'"{token}" Logit - Max Other Logit', frame)
 
 

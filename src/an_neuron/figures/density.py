@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.corpus import NEVER_ACTIVE, ROOM, margin_figure, prediction_counts, say
+from an_neuron.figures.corpus import ROOM, active_tokens, is_signed, margin_figure, never_active, prediction_counts, say
 from an_neuron.figures.labels import Frame, Labels, add_box, padded
 from an_neuron.figures.style import REFERENCE_COLOR, TOP_PREDICTION_COLORS, add_subtitle, hover
 from an_neuron.files.hdf5 import Table
@@ -21,23 +21,23 @@ Tiles = tuple[np.ndarray, np.ndarray, np.ndarray]  # activation edges, margin ed
 def density_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw a neuron's positive activations against a token's margin as counts in bins, red for top predictions.
 
-    Bins that are narrow on the figure are joined.
+    Of a signed neuron activations of either sign are drawn. Bins that are narrow on the figure are joined.
 
     Parameters
     ----------
     table
         density[activation_bin, margin_bin], activation_edge[activation_edge], margin_edge[margin_edge]; attributes
-        layer, neuron, token, top_predictions, occurrences.
+        layer, index, token, signed, top_predictions, occurrences.
     static
         Draw for a static file, not for a browser: the same, but it is called like the figure in whose place it stands.
     """
     x, y, count = (table[name].astype(float) for name in ("activation_edge", "margin_edge", "density"))
-    positive = x >= 0
-    x, count = x[positive], count[positive[:-1]]
+    shown = (x >= 0) | is_signed(table.attributes)
+    x, count = x[shown], count[shown[:-1]]
     frame = Frame(padded(x, 0.03), padded(np.append(y, 0), 0.05), ROOM)
     figure = margin_figure(table.attributes, frame)
     if not count.sum():
-        return say(figure, NEVER_ACTIVE)
+        return say(figure, never_active(table.attributes))
     drawn, highest = [], 1.0
     for top in (False, True):
         side = np.flatnonzero(y >= 0 if top else y <= 0)
@@ -47,7 +47,7 @@ def density_fig(table: Table, static: bool = True) -> go.Figure:
             drawn.append(_corners(frame, *part))
             highest = max(highest, float(np.log10(part[2].max() or 1)))
     _style_density(figure, highest)
-    tokens = f"{int(count.sum()):,} tokens with positive activation"
+    tokens = active_tokens(table.attributes, int(count.sum()))
     add_subtitle(figure, f"{tokens}, counted in bins that widen with the value")
     add_box(figure, Labels(frame, np.vstack(drawn)), prediction_counts(table.attributes))
     return figure

@@ -1,4 +1,4 @@
-"""Precision and recall of "activation > threshold" as a predictor of the top prediction."""
+"""Precision and recall of "activation > threshold", or "<", as a predictor of the top prediction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.corpus.thresholds import f1_score
-from an_neuron.figures.corpus import NEVER_ACTIVE, ROOM, add_base_rate, say, traced
+from an_neuron.figures.corpus import ROOM, add_base_rate, is_signed, never_active, say, traced
 from an_neuron.figures.labels import Frame, Labels, along, annotate, padded
 from an_neuron.figures.style import CELL_ARROW_COLOR, MARK_COLOR, REFERENCE_COLOR, add_subtitle, empty_figure
 from an_neuron.files.hdf5 import Table
@@ -19,24 +19,27 @@ LINES = {"Precision": (MARK_COLOR, 2), "Recall": (CELL_ARROW_COLOR, 2), "F1": (R
 def precision_recall_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw precision and recall of "activation > threshold" as a predictor that the token is the top prediction.
 
+    Of a signed neuron those of "activation < threshold" where that tells more; title and labels say which.
+
     Parameters
     ----------
     table
         threshold[threshold], precision[threshold], recall[threshold]; attributes layer, index, token, top_predictions,
-        n_tokens, thresholds, best_threshold, best_precision, best_recall, best_f1.
+        n_tokens, signed, direction, thresholds, best_threshold, best_precision, best_recall, best_f1.
     static
         Draw for a static file; a browser shows all three values of a threshold under the pointer.
     """
     attributes, threshold = table.attributes, table["threshold"]
     neuron, token = neuron_and_token(attributes)
     frame = Frame(padded(threshold, 0.03), (-0.04, 1.06), ROOM)
-    title = f'Precision and recall of {neuron} activation for top prediction "{token}"'
-    figure = empty_figure(title, f"Threshold of {neuron} activation", "Precision and recall", frame)
+    what, how = f"{neuron} activation", f" {_sign(attributes)} t" if is_signed(attributes) else ""
+    title = f'Precision and recall of {what}{how} for top prediction "{token}"'
+    figure = empty_figure(title, f"Threshold{' t' if how else ''} of {what}", "Precision and recall", frame)
     if not attributes["top_predictions"]:
         never = f'"{token}" is nowhere the top prediction among {attributes["n_tokens"]:,} tokens: nothing to predict.'
         return say(figure, never)
     if len(threshold) < 2:
-        return say(figure, NEVER_ACTIVE)
+        return say(figure, never_active(attributes))
     values = {"Precision": table["precision"], "Recall": table["recall"]}
     values["F1"] = f1_score(table["precision"], table["recall"])
     for name, (color, width) in LINES.items():
@@ -52,6 +55,11 @@ def precision_recall_fig(table: Table, static: bool = True) -> go.Figure:
     return figure
 
 
+def _sign(attributes: Mapping[str, Any]) -> str:
+    """Return how activation and threshold are compared."""
+    return "&lt;" if attributes.get("direction") == "below" else ">"
+
+
 def _add_best(figure: go.Figure, layout: Labels, attributes: Mapping[str, Any]) -> None:
     """Mark the threshold of the largest F1, if there is one, and the base rate."""
     best, f1 = float(attributes["best_threshold"]), float(attributes["best_f1"])
@@ -62,5 +70,7 @@ def _add_best(figure: go.Figure, layout: Labels, attributes: Mapping[str, Any]) 
     figure.add_vline(x=best, line_dash="dash", line_color=REFERENCE_COLOR, line_width=1)
     add_base_rate(figure, layout, attributes)
     precision, recall = float(attributes["best_precision"]), float(attributes["best_recall"])
-    text = f"Best F1 {f1:.3f}: activation > {best:.4g}<br>precision {precision:.3f}, recall {recall:.3f}"
+    text = (
+        f"Best F1 {f1:.3f}: activation {_sign(attributes)} {best:.4g}<br>precision {precision:.3f}, recall {recall:.3f}"
+    )
     return annotate(figure, layout, [(best, f1, text)], standoff=2)

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.corpus import margin_figure, prediction_counts
+from an_neuron.figures.corpus import is_signed, margin_figure, prediction_counts
 from an_neuron.figures.labels import MARGIN, Frame, Labels, add_box, padded
 from an_neuron.figures.style import (
     BROWSER_LIMIT,
@@ -24,6 +24,8 @@ ZOOMED_PIXEL = 0.2  # pixels between points that a browser may leave out, as one
 def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw a neuron's positive activations against a token's margin, in red where the token is the top prediction.
 
+    A signed neuron's activations are drawn whatever their sign.
+
     With more than `STATIC_LIMIT` points (in a browser `BROWSER_LIMIT`) every red one is drawn, and of the blue ones
     that fall on the same spot one; where red ones alone are too many, one of each colour. The subtitle says how many.
 
@@ -31,13 +33,13 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
     ----------
     table
         activation[row, pos], margin[row, pos], token_id[row, pos], vocabulary[d_vocab]; attributes layer, index,
-        token, top_predictions, occurrences.
+        token, signed, top_predictions, occurrences.
     static
         Draw for a static file, not for a browser.
     """
-    positive = table["activation"] > 0
-    activation, margin = table["activation"][positive], table["margin"][positive]
-    ids, red = table["token_id"][positive], margin > 0
+    shown = (table["activation"] > 0) | is_signed(table.attributes)
+    activation, margin = table["activation"][shown], table["margin"][shown]
+    ids, red = table["token_id"][shown], margin > 0
     frame = Frame(padded(activation, 0.03), padded(margin, 0.05), {**MARGIN, "t": 80, "r": 140})
     figure = margin_figure(table.attributes, frame)
     pixels = frame.pixels(activation, margin)

@@ -3,7 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.corpus import NEVER_ACTIVE, ROOM, add_base_rate, say, traced
+from an_neuron.corpus.intervals import wilson_interval
+from an_neuron.figures.corpus import ROOM, active_tokens, add_base_rate, is_signed, never_active, say, traced
 from an_neuron.figures.labels import Frame, Labels, padded, text_size
 from an_neuron.figures.style import TOP_PREDICTION_COLORS, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
@@ -11,17 +12,23 @@ from an_neuron.files.texts import neuron_and_token
 
 BAR_COLORS = {False: "rgba(0, 0, 255, 0.25)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue
 COUNT_COLOR = "#687187"
+RANGES = {  # by whether the neuron is signed: below 0 a bin holds its lower edge
+    False: "%{customdata[0]:.4g} < activation <= %{customdata[1]:.4g}",
+    True: "activation from %{customdata[0]:.4g} to %{customdata[1]:.4g}",
+}
 COUNTS_HEIGHT, GAP = 72, 10  # pixels: the panel of counts above the bars
-NORMAL_95 = 1.959964  # standard deviations to each side
 
 
 def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw for each bin of positive activation how often the token is the top prediction, with 95 % Wilson intervals.
 
+    A signed neuron's bins are of either sign.
+
     Parameters
     ----------
     table
-        bin_edge[edge], bin_count[bin, is_top]; attributes layer, index, token, top_predictions, n_tokens.
+        bin_edge[edge], bin_count[bin, is_top]; attributes layer, index, token, signed, top_predictions,
+        n_tokens.
     static
         Draw for a static file, where each bin's count is written out; in a browser it is under the pointer.
     """
@@ -32,14 +39,14 @@ def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
     axes = f"{neuron} activation", _fitting("Proportion with top prediction", f'"{token}"')
     figure = empty_figure(title, *axes, Frame(*ranges, ROOM))
     if not counts.sum():
-        return say(figure, NEVER_ACTIVE)
+        return say(figure, never_active(table.attributes))
     middles, totals = (edges[:-1] + edges[1:]) / 2, counts.sum(axis=1)
     intervals = wilson_interval(counts[:, 1], totals)
     for top in (True, False):
-        figure.add_trace(_bars(edges, counts, intervals, top))
+        figure.add_trace(_bars(table, intervals, top))
     figure.add_trace(_intervals(middles, counts, intervals))
     _add_counts(figure, edges, totals, static)
-    add_subtitle(figure, f"{totals.sum():,} tokens with positive activation; with 95 % Wilson intervals")
+    add_subtitle(figure, f"{active_tokens(table.attributes, totals.sum())}; with 95 % Wilson intervals")
     figure.update_layout(
         barmode="stack", showlegend=True, legend_title_text="Top prediction", legend_traceorder="reversed"
     )
@@ -49,18 +56,6 @@ def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
     return figure
 
 
-def wilson_interval(hits: np.ndarray, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95 % Wilson intervals of the proportions hits / totals; NaN where there is nothing.
-
-    Unlike hits / totals plus or minus its standard error, it stays inside 0 to 1 and has a width at 0 and 1.
-    """
-    n = np.where(totals > 0, totals, np.nan)
-    share, extra = hits / n, NORMAL_95**2 / n
-    middle = share + extra / 2
-    half = NORMAL_95 * np.sqrt(share * (1 - share) / n + extra / n / 4)
-    return np.clip((middle - half) / (1 + extra), 0, 1), np.clip((middle + half) / (1 + extra), 0, 1)
-
-
 def _fitting(words: str, token: str) -> str:
     """Return the title of the bars' axis, in two lines where one would reach into the counts."""
     height = Frame((0, 1), (0, 1), ROOM).size[1] - COUNTS_HEIGHT - GAP
@@ -68,12 +63,13 @@ def _fitting(words: str, token: str) -> str:
     return line if text_size(line)[0] <= height else f"{words}<br>{token}"
 
 
-def _bars(edges: np.ndarray, counts: np.ndarray, intervals: tuple[np.ndarray, np.ndarray], top: bool) -> go.Bar:
+def _bars(table: Table, intervals: tuple[np.ndarray, np.ndarray], top: bool) -> go.Bar:
     """Return the bars of the proportion of top predictions, or of the rest up to 1."""
+    edges, counts = table["bin_edge"].astype(float), table["bin_count"]
     totals = counts.sum(axis=1)
     filled = totals > 0  # a bin without tokens has no proportion
     lines = (
-        "%{customdata[0]:.4g} < activation <= %{customdata[1]:.4g}",
+        RANGES[is_signed(table.attributes)],
         f"Top prediction={top}: %{{y:.3f}}",
         "True: %{customdata[2]:,} of %{customdata[3]:,} tokens",
         "95 % interval of True: %{customdata[4]:.3f} to %{customdata[5]:.3f}",

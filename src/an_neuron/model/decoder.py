@@ -26,6 +26,11 @@ class Decoder:
     implementation
         transformers' name of the attention function.
 
+    Attributes
+    ----------
+    gated
+        Whether a neuron is act(gate) * up (SwiGLU, GEGLU), of either sign, and not an activation function alone.
+
     Raises
     ------
     UserError
@@ -48,6 +53,7 @@ class Decoder:
         for site in ("k", "v"):
             self.n_heads[site] = bridge.cfg.n_key_value_heads or bridge.cfg.n_heads
         self.d_mlp = bridge.cfg.d_mlp
+        self.gated = bool(bridge.cfg.gated_mlp)
         self._check_logits()
 
     @property

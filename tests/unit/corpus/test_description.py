@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from book_pass import gathered
 
-from an_neuron.corpus.associations import Association
+from an_neuron.corpus.associations import Association, names_of
 from an_neuron.corpus.description import describe_association, display_bins, write_association
 from an_neuron.corpus.overview import associations_frame, write_associations_html
 from an_neuron.corpus.recordings import read_association
@@ -25,8 +25,8 @@ def described(request, book, tiny_gpt2):
     return read_association(book, request.param), *describe_association(book, request.param, tiny_gpt2.tokenizer)
 
 
-def counts_of(values):
-    summary = Summary(1)
+def counts_of(values, signed=False):
+    summary = Summary(1, signed)
     activation, hit = (np.array([row]) for row in zip(*values, strict=True))
     summary.add(activation.astype(np.float32), np.where(hit, 1.0, -1.0), np.zeros(activation.shape, int), 0)
     return summary.count
@@ -44,6 +44,17 @@ def test_there_are_few_bars_where_values_are_small_and_one_where_none_is_positiv
     assert edges.tolist() == [0, 2.0**-8, 2.0**-7]
     assert counts.tolist() == [[0, 1], [1, 0]]
     edges, counts = display_bins(counts_of([(-1.0, 1), (0.0, 0)]))
+    assert (edges.tolist(), counts.tolist()) == ([0, 2.0**-8], [[0, 0]])
+
+
+def test_bars_of_signed_neurons_reach_to_both_sides():
+    edges, counts = display_bins(counts_of([(-1, 1), (-0.9, 0), (0.25, 1), (0.0, 1), (3.0, 0)], True), True)
+    assert edges.tolist() == [0.125 * n for n in range(-8, 25)]
+    assert counts.sum() == 4, "0 is on no side"
+    assert counts[[0, 9, 31]].tolist() == [[1, 1], [0, 1], [1, 0]]
+    edges, counts = display_bins(counts_of([(-1, 1)], True), True)
+    assert (edges[0], edges[-1], counts.sum()) == (-1, 0, 1)
+    edges, counts = display_bins(counts_of([(0.0, 1)], True), True)
     assert (edges.tolist(), counts.tolist()) == ([0, 2.0**-8], [[0, 0]])
 
 
@@ -170,6 +181,85 @@ def test_associations_are_listed_with_what_was_measured(tmp_path, book, tiny_gpt
     assert "2 associations" in page
 
 
+def test_signed_associations_are_listed_with_their_direction(tmp_path, signed):
+    tables = [table for _, table, _ in signed]
+    frame = associations_frame(ON_BOTH_SIDES, tables)
+    assert frame["direction"].tolist() == ["above", "below"]
+    for (association, _, _), lowest, threshold in zip(
+        signed, frame["lowest_activation"], frame["best_threshold"] * [1, -1], strict=True
+    ):
+        assert lowest == pytest.approx(association["activation"].min(), abs=1e-4)
+        assert threshold > 0
+    write_associations_html(frame, tmp_path / "associations.html")
+    assert "(below: &quot;&lt;&quot;)" in (tmp_path / "associations.html").read_text(encoding="utf-8")
+
+
+def test_unsigned_associations_have_no_direction(book, tiny_gpt2):
+    tables = [describe_association(book, name, tiny_gpt2.tokenizer)[0] for name in NAMES]
+    assert not {"direction", "lowest_activation"} & set(associations_frame(ASSOCIATIONS, tables))
+
+
 def test_margins_above_zero_are_told_from_those_below():
     assert 0.0 in MARGIN_EDGES
     assert counts_of([(1.0, 1)]).shape == (N_BINS, len(MARGIN_EDGES) - 1)
+
+
+# A token that this model often has on top, a neuron that says so where it is positive and one where it is negative.
+ON_BOTH_SIDES = [Association("z", 26, 1, 20, "studied"), Association("z", 26, 0, 8, "listed")]
+
+
+@pytest.fixture(scope="module", params=["all", "summary"])
+def signed(request, tmp_path_factory, tiny_of):
+    """A gated model's book, kept whole, and what is described of it as it was kept."""
+    tiny, folder = tiny_of("llama"), tmp_path_factory.mktemp("signed")
+    path = gathered(folder / "all", tiny, ROWS, ON_BOTH_SIDES)
+    kept = path if request.param == "all" else gathered(folder / "kept", tiny, ROWS, ON_BOTH_SIDES, 3, "summary")
+    names = names_of(ON_BOTH_SIDES)
+    return [(read_association(path, name), *describe_association(kept, name, tiny.tokenizer)) for name in names]
+
+
+def test_signed_neurons_are_described_on_both_sides(signed):
+    for association, table, predictions in signed:
+        activation, top = association["activation"], association["margin"] > 0
+        assert association.attributes["signed"] == table.attributes["signed"] == 1
+        assert table["bin_count"].sum(0).tolist() == [(~top).sum(), top.sum()]
+        for low, high, counts in zip(table["bin_edge"], table["bin_edge"][1:], table["bin_count"], strict=False):
+            inside = (
+                (activation > low) & (activation <= high) if low >= 0 else (activation >= low) & (activation < high)
+            )
+            assert ((inside & ~top).sum(), (inside & top).sum()) == tuple(counts)
+        values = np.sort(activation.ravel())
+        assert table["example_activation"].tolist() == [*values[::-1][:20], *values[:20]]
+        assert table["example_end"].tolist() == ["highest"] * 20 + ["lowest"] * 20
+        assert predictions["tokens"].sum() <= ROWS.size
+        for (low, high), octave in predictions.groupby(["activation_above", "activation_up_to"]):
+            assert low < high
+            outer, inner = (abs(activation) <= max(-low, high)), (abs(activation) > min(abs(low), abs(high)))
+            total = (outer & inner & (np.sign(activation) == (1 if low >= 0 else -1))).sum()
+            assert octave["share"].to_numpy() == pytest.approx(octave["tokens"].to_numpy() / total, abs=1e-6)
+        if "density" in table.datasets:
+            assert table["density"].sum() == ROWS.size
+            negative = table["activation_edge"][1:] <= 0
+            assert table["density"][negative].sum() == (activation < 0).sum()
+
+
+def test_the_best_threshold_of_signed_neurons_is_found_on_both_sides(signed):
+    assert [table.attributes["direction"] for _, table, _ in signed] == ["above", "below"]
+    for association, table, _ in signed:
+        activation, top, best = association["activation"], association["margin"] > 0, table.attributes["best_threshold"]
+        directed = {"above": activation > best, "below": activation < best}[table.attributes["direction"]]
+        assert table.attributes["best_precision"] == pytest.approx((directed & top).sum() / directed.sum())
+        assert table.attributes["best_recall"] == pytest.approx((directed & top).sum() / top.sum())
+        scores = [
+            2 * ((sign * activation > t) & top).sum() / ((sign * activation > t).sum() + top.sum())
+            for sign in (1, -1)
+            for t in [0, *(sign * activation[sign * activation > 0])]
+        ]
+        tolerance = 0.05 if table.attributes["keep"] == "summary" else 1e-9
+        assert table.attributes["best_f1"] == pytest.approx(max(scores), abs=tolerance)
+
+
+def test_unsigned_neurons_have_one_side_and_one_end(described):
+    _, table, _ = described
+    assert (table.attributes["signed"], table.attributes["direction"]) == (0, "above")
+    assert "example_end" not in table.datasets

@@ -135,3 +135,32 @@ def test_no_places_at_all_are_said_in_a_sentence(stored, tmp_path):
 def test_listing_needs_no_torch():
     code = "import sys, an_neuron.corpus.examples; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+BOTH_ENDS = PLACES | {"activation": [1.0, -4.0, -2.0], "end": ["highest", "lowest", "lowest"]}
+
+
+def test_both_ends_of_signed_neurons_are_ranked(stored):
+    backwards = {name: values[::-1] for name, values in BOTH_ENDS.items()}
+    frame = examples.examples_frame(stored(backwards))
+    assert list(frame.columns)[:3] == ["rank", "end", "activation"]
+    assert frame["rank"].tolist() == [1, 1, 2]
+    assert frame["end"].tolist() == ["highest", "lowest", "lowest"]
+    assert frame["activation"].tolist() == [1.0, -4.0, -2.0]
+
+
+def test_each_end_of_signed_neurons_has_a_section_and_a_colour(stored, tmp_path):
+    page = page_of(stored(BOTH_ENDS), tmp_path)
+    assert page.index("Highest activations</h2>") < page.index("1.000") < page.index("Lowest activations</h2>")
+    assert "its bar is blue" in page
+    bars = (("highest", 0, examples.BAR_COLOR, 25), ("lowest", 0, "#b8ccf6", 100), ("lowest", 1, "#b8ccf6", 50))
+    for end, row, color, share in bars:
+        start = page.index(f"#T_examples_{end}_row{row}_col1 {{")
+        assert f"{color} {share}.0%" in page[start : page.index("}", start)]
+    assert len(Cells(page).rows) == 5, "a head for each end"
+
+
+def test_one_end_alone_has_no_section(stored, tmp_path):
+    page = page_of(stored(), tmp_path)
+    assert "<h2>" not in page
+    assert examples.NEGATIVE_BAR_COLOR not in page

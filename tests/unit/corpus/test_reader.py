@@ -64,6 +64,34 @@ def test_embedding_margins_leave_out_the_final_norms_weights(tiny):
 
 
 @pytest.mark.parametrize("readout", ["embedding", "unembedding"])
+def test_answer_and_foil_are_compared_as_in_whole_logits(tiny, readout):
+    """Over the whole vocabulary, the part that the tokenizer does not know included."""
+    foil = 11
+    (part,) = record(Reader(tiny.raw, ASSOCIATIONS, readout, foil=foil), ROWS)
+    if readout == "unembedding":
+        logits = np.stack([tiny.logits(row).double().numpy() for row in ROWS.astype(int)])
+    else:
+        logits = normalised(tiny) @ tiny.hugging_face.get_input_embeddings().weight.double().numpy().T
+    probability = np.exp(logits - logits.max(-1, keepdims=True))
+    probability /= probability.sum(-1, keepdims=True)
+    assert part.logit_difference == pytest.approx(logits[..., TOKEN] - logits[..., foil], abs=4e-5)
+    assert part.expected == pytest.approx(probability[..., TOKEN] + probability[..., foil], abs=1e-5)
+    for found, expected in zip((part.activation, part.margin), recorded(tiny.raw, ROWS, readout=readout), strict=False):
+        assert (found == expected).all(), "what else is read stays as it is, bit for bit"
+
+
+def test_without_a_foil_nothing_is_compared(tiny_gpt2):
+    (part,) = record(Reader(tiny_gpt2.raw, ASSOCIATIONS, "unembedding"), ROWS)
+    assert part.logit_difference is None
+    assert part.expected is None
+
+
+def test_a_foil_that_the_model_does_not_have_is_refused(tiny_gpt2):
+    with pytest.raises(UserError, match="Token 50 is beyond"):
+        Reader(tiny_gpt2.raw, ASSOCIATIONS, "unembedding", foil=50)
+
+
+@pytest.mark.parametrize("readout", ["embedding", "unembedding"])
 def test_activations_are_what_the_down_projections_read(tiny, readout):
     activation = recorded(tiny.raw, ROWS, readout=readout)[0]
     assert activation.shape == (4, *ROWS.shape)
@@ -71,6 +99,12 @@ def test_activations_are_what_the_down_projections_read(tiny, readout):
         module = tiny.module(association.layer, tiny.parts.down)
         expected = tiny.inputs(module, ROWS.astype(np.int64))[..., association.index]
         assert found == pytest.approx(expected.numpy(), abs=1e-5, rel=1e-5)
+
+
+def test_neurons_of_gated_mlps_are_signed(tiny):
+    reader, activation = Reader(tiny.raw, ASSOCIATIONS, "unembedding"), recorded(tiny.raw, ROWS)[0]
+    assert reader.signed == (tiny.name not in ("gpt2", "gpt_neox"))
+    assert reader.signed == (activation.min() < -0.2), "GELU is nowhere below -0.17"
 
 
 @pytest.mark.parametrize("readout", ["embedding", "unembedding"])

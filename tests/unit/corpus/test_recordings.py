@@ -69,12 +69,16 @@ def test_a_pass_of_a_model_worked_out_by_hand(tmp_path, micro):
 
 @pytest.mark.parametrize("n_shards", [2, 3, 11])
 def test_gathered_shards_equal_the_unsharded_pass_bit_for_bit(tmp_path, tiny, n_shards):
-    whole = gathered(tmp_path / "whole", tiny, ROWS, ASSOCIATIONS, size=2)
-    parts = gathered(tmp_path / "parts", tiny, ROWS, ASSOCIATIONS, n_shards, size=2)
+    whole = gathered(tmp_path / "whole", tiny, ROWS, ASSOCIATIONS, size=2, foil=8)
+    parts = gathered(tmp_path / "parts", tiny, ROWS, ASSOCIATIONS, n_shards, size=2, foil=8)
     for name in NAMES:
         one, other = read_association(whole, name), read_association(parts, name)
         assert all((one[key] == other[key]).all() for key in one.datasets)
         assert one.attributes == other.attributes
+    with h5py.File(whole) as file, h5py.File(parts) as other:
+        for name in ("logit_difference", "expected"):
+            assert file[name].shape == ROWS.shape
+            assert (file[name][:] == other[name][:]).all()
 
 
 @pytest.mark.parametrize("n_shards", [1, 2, 11])
@@ -98,6 +102,20 @@ def test_the_summary_of_an_association_is_that_of_its_values(whole):
     table, summary = read_association(whole, NAMES[1]), Summary(50)
     summary.add(table["activation"], table["margin"], table["top_prediction"], 0)
     assert (summary.count == summary_in(whole, NAMES[1]).count).all()
+
+
+def test_answer_and_foil_are_compared_where_there_is_a_foil(tmp_path, micro, whole):
+    """The answer's logit is 30a + 15b + 6 = 39 at (0.8, 0.6, 0), the foil's 15c; see `micro`."""
+    path = gathered(tmp_path, micro, MICRO_ROWS, MICRO_ASSOCIATIONS, foil=4)
+    with h5py.File(path) as file, h5py.File(whole) as other:
+        assert file.attrs["foil_id"] == 4
+        assert file["logit_difference"][:].ravel().tolist() == pytest.approx(
+            [36, 39, 36, 36, -29, 39, 36, 36, 36], abs=1e-5
+        )
+        at_token_2 = np.exp(5) / (np.exp(5) + 3)  # logits 5 and -24, and three of 0
+        assert file["expected"][:].ravel().tolist() == pytest.approx([1, 1, 1, 1, at_token_2, 1, 1, 1, 1], abs=1e-6)
+        assert other.attrs["foil_id"] == -1
+        assert "expected" not in other
 
 
 def test_half_precision_is_within_its_rounding(tmp_path, tiny_gpt2, whole):
@@ -160,6 +178,9 @@ def test_shards_of_different_passes_are_not_gathered(tmp_path, tiny_gpt2):
     gathered(tmp_path / "other", tiny_gpt2, ROWS, ASSOCIATIONS[::-1], 3)
     with pytest.raises(UserError, match="not the same associations"):
         gather(out, [*paths[:2], tmp_path / "other/activations/shards/3-of-3.h5"], tokens, *rest)
+    gathered(tmp_path / "foil", tiny_gpt2, ROWS, ASSOCIATIONS, 3, foil=8)
+    with pytest.raises(UserError, match="not the same associations"):
+        gather(out, [*paths[:2], tmp_path / "foil/activations/shards/3-of-3.h5"], tokens, *rest)
     assert not out.exists()
     gather(out, paths[::-1], tokens, *rest)  # any order is right
     assert (read_association(out, NAMES[0])["token_id"] == ROWS).all()
@@ -177,7 +198,7 @@ def part_of(n_rows):
 
 def write(path, parts, n_rows=3):
     rows = np.zeros((n_rows, 2), np.int32)
-    write_shard(path, parts, Part(rows, 0, n_rows), ASSOCIATIONS[:1], 50, Kept("all", "float32"), ORIGIN)
+    write_shard(path, parts, Part(rows, 0, n_rows), ASSOCIATIONS[:1], 50, Kept("all", "float32", False), ORIGIN)
 
 
 def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
@@ -193,7 +214,7 @@ def test_a_pass_that_fails_midway_leaves_no_shard(tmp_path):
 def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
     values = np.array([[[1.0, -65_520.0]]], np.float32)
     part = Recorded(values, values[:, :, ::-1], np.zeros((1, 2), np.int64))
-    rows, kept = Part(np.zeros((1, 2), np.int32), 0, 1), Kept("all", "float16")
+    rows, kept = Part(np.zeros((1, 2), np.int32), 0, 1), Kept("all", "float16", False)
     with pytest.raises(UserError, match="of 65520 is beyond what float16 can hold") as caught:
         write_shard(tmp_path / "shard.h5", [part], rows, ASSOCIATIONS[:1], 50, kept, ORIGIN)
     assert caught.value.setting == "corpus: {dtype: float32}"

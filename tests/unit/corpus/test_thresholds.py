@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from an_neuron.corpus.thresholds import curve_of_counts, curve_of_values
+from an_neuron.corpus.thresholds import better_side, curve_of_counts, curve_of_values
 
 ACTIVATION = np.array([-1.0, 0.0, 1.0, 1.0, 2.0, 3.0, 4.0])
 HIT = np.array([True, False, False, True, False, True, True])
@@ -72,3 +72,24 @@ def test_a_thinned_curve_keeps_its_best():
     assert set(thinned.threshold) <= set(curve.threshold)
     assert (thinned.threshold[0], thinned.threshold[-1]) == (curve.threshold[0], curve.threshold[-1])
     assert curve.thinned(10_000) is curve
+
+
+@pytest.mark.parametrize(("sign", "direction"), [(1, "above"), (-1, "below")])
+def test_the_side_that_tells_more_is_kept(sign, direction):
+    """ "activation > 2" has two of four hits and nothing else; mirrored it is "activation < -2"."""
+    activation = sign * np.array([-5.0, -1.0, 1.0, 1.0, 2.0, 3.0, 4.0])
+    hit = np.array([False, False, False, True, True, True, True])
+    found, curve = better_side(curve_of_values(activation, hit), curve_of_values(-activation, hit))
+    assert found == direction
+    assert curve.threshold.tolist() == [sign * t for t in (0, 1, 2, 3, 4)]
+    assert str(curve.threshold[0]) == "0.0"
+    assert curve.at_best() == pytest.approx(
+        {"best_threshold": 0, "best_precision": 4 / 5, "best_recall": 1, "best_f1": 8 / 9}
+    )
+
+
+def test_sides_that_tell_as_much_as_each_other_are_taken_from_above():
+    activation, hit = np.array([-1.0, 1.0, 0.0]), np.array([True, True, False])
+    assert better_side(curve_of_values(activation, hit), curve_of_values(-activation, hit))[0] == "above"
+    never = curve_of_values(activation, hit & False)
+    assert better_side(never, never)[0] == "above"

@@ -81,3 +81,13 @@ def test_bins_without_activation_are_left_out():
 def test_no_density_gives_a_sentence():
     figure = density_figures.density_fig(density([[0]], [0, 1], [0, 1]))
     assert texts_in(figure) == ["The neuron is never active: no activation is positive."]
+
+
+def test_signed_neurons_are_counted_on_both_sides():
+    table = density([[900, 90], [3, 4]], [-100, 0, 1], [-1, 0, 1], signed=1)
+    figure = density_figures.density_fig(table)
+    assert titles(figure)[0] == 'Layer 31 Neuron 892 activations vs. " an" Logit subtract Top Other Logit'
+    assert subtitle(figure).startswith("997 tokens with an activation of either sign")
+    assert list(figure.data[0].x) == [-100, 0, 1]
+    empty = density_figures.density_fig(density([[0]], [0, 1], [0, 1], signed=1))
+    assert texts_in(empty) == ["The neuron is never active: every activation is 0."]

@@ -93,3 +93,25 @@ def test_a_curve_of_a_neuron_that_never_fires_gives_a_sentence():
 def test_a_browser_shows_all_values_of_a_threshold_at_once():
     table = curve(THRESHOLD, PRECISION, RECALL, BEST)
     assert precision_recall.precision_recall_fig(table, static=False).layout.hovermode == "x unified"
+
+
+def test_a_signed_neuron_that_tells_from_below_is_labelled_so():
+    threshold, best = [0.0, -0.5, -1.5, -2.0], [-0.5, 0.8, 0.8, 0.8]
+    figure = precision_recall.precision_recall_fig(
+        curve(threshold, PRECISION, RECALL, best, signed=1, direction="below")
+    )
+    assert titles(figure) == (
+        'Precision and recall of Layer 31 Neuron 892 activation &lt; t for top prediction " an"',
+        "Threshold t of Layer 31 Neuron 892 activation",
+        "Precision and recall",
+    )
+    text = "Best F1 0.800: activation &lt; -0.5<br>precision 0.800, recall 0.800"
+    assert arrows(figure) == [(-0.5, pytest.approx(0.8), text)]
+    assert_labels_are_inside(figure)
+
+
+def test_a_signed_neuron_that_tells_from_above_is_labelled_so():
+    table = curve(THRESHOLD, PRECISION, RECALL, BEST, signed=1, direction="above")
+    figure = precision_recall.precision_recall_fig(table)
+    assert "activation > t for" in titles(figure)[0]
+    assert "activation > 0.5" in arrows(figure)[0][2]

@@ -7,7 +7,7 @@ from an_neuron.figures.labels import text_size, within
 from an_neuron.figures.style import STATIC_LIMIT
 
 
-def activations(activation, margin, vocabulary=(" a", " an", "<b>\n")):
+def activations(activation, margin, vocabulary=(" a", " an", "<b>\n"), **attributes):
     activation, margin = np.array(activation), np.array(margin)
     ids = np.arange(activation.size).reshape(activation.shape) % len(vocabulary)
     return table_of(
@@ -25,6 +25,7 @@ def activations(activation, margin, vocabulary=(" a", " an", "<b>\n")):
         readout="embedding",
         top_predictions=int((margin > 0).sum()),
         occurrences=2251,
+        **attributes,
     )
 
 
@@ -119,3 +120,15 @@ def test_a_neuron_that_never_fires_gives_an_empty_figure():
     figure = scatter.logit_activation_fig(activations([[-1.0, 0.0]], [[-5.0, 1.0]]))
     assert [len(trace.x) for trace in figure.data] == [0, 0]
     assert figure.layout.title.subtitle.text == "no activation is positive"
+
+
+def test_signed_neurons_are_shown_on_both_sides():
+    table = activations([[1.0, 2.0, 3.0], [-1.0, 0.0, -4.0]], [[-5.0, 0.5, -1.0], [3.0, -2.0, 2.0]], signed=1)
+    figure = scatter.logit_activation_fig(table)
+    assert titles(figure)[0] == 'Layer 31 Neuron 892 activations vs. " an" Logit subtract Top Other Logit'
+    blue, red = figure.data
+    assert sorted([*blue.x, *red.x]) == [-4, -1, 0, 1, 2, 3]
+    assert list(red.x) == [2, -1, -4]
+    assert figure.layout.title.subtitle.text == "all 6 points drawn"
+    low, high = figure.layout.xaxis.range
+    assert low < -4 < 3 < high

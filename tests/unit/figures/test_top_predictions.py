@@ -14,13 +14,6 @@ def bins(counts, edges=None, token=" an", **attributes):
     return table_of(datasets, **AXES | {"top_predictions": int(counts[:, 1].sum()), "token": token} | attributes)
 
 
-def test_wilson_intervals_are_those_done_by_hand():
-    # n = 10, p = 0.8, z = 1.96: (0.8 + 0.192 -+ 1.96 * sqrt(0.016 + 0.0096)) / 1.384
-    low, high = top_predictions.wilson_interval(np.array([8, 0, 10, 0]), np.array([10, 10, 10, 0]))
-    assert low == pytest.approx([0.4902, 0.0, 0.7225, np.nan], abs=1e-4, nan_ok=True)
-    assert high == pytest.approx([0.9433, 0.2775, 1.0, np.nan], abs=1e-4, nan_ok=True)
-
-
 def test_bars_fill_up_to_the_proportion_in_red_and_above_it_in_blue():
     figure = top_predictions.top_prediction_fig(bins([[90, 10], [2, 8]]))
     assert titles(figure) == (
@@ -116,3 +109,13 @@ def test_markup_in_tokens_is_shown_letter_by_letter(token, shown):
 def test_a_long_token_gets_a_line_of_its_own():
     figure = top_predictions.top_prediction_fig(bins([[2, 8]], token=" incomprehensible"))
     assert titles(figure)[2] == 'Proportion with top prediction<br>" incomprehensible"'
+
+
+def test_bars_of_signed_neurons_are_on_both_sides():
+    figure = top_predictions.top_prediction_fig(bins([[2, 8], [9, 1]], edges=[-1, 0, 1], signed=1))
+    red, blue, _, counts = figure.data
+    assert list(red.x) == list(blue.x) == list(counts.x) == [-0.5, 0.5]
+    assert red.y == pytest.approx([0.8, 0.1])
+    assert subtitle(figure) == "20 tokens with an activation of either sign; with 95 % Wilson intervals"
+    assert "activation from %{customdata[0]:.4g} to" in red.hovertemplate
+    assert_labels_are_inside(figure)
