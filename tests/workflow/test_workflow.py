@@ -18,6 +18,7 @@ from an_neuron.files import hdf5
 
 pytestmark = pytest.mark.workflow
 PNG_SIZE = (4 * 1048, 4 * 512)
+CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
 
 
 @pytest.fixture
@@ -28,6 +29,10 @@ def project(tmp_path):
 @pytest.fixture(scope="module")
 def results(built):
     return built.folder / "results" / "orchard"
+
+
+def first_words(caption):
+    return " ".join(caption.read_text(encoding="utf-8").split()[:4])
 
 
 def png_size(path):
@@ -141,8 +146,42 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
-        words = caption.read_text(encoding="utf-8").split()[:4]
-        assert " ".join(words) in page, caption
+        if caption.stem not in CAPTIONS_OF_COMPARISON:
+            assert first_words(caption) in page, caption
+
+
+def test_built_studies_are_compared_and_no_study_is_built(built, tmp_path):
+    """The target `compare`: a study that is not built is left out by name; a changed map reruns the comparison."""
+    project = built.copied(tmp_path / "compared")
+    project.config["formats"] = ["html"]
+    project.config["studies"]["second"] = {**project.config["studies"]["orchard"], "neuron": "1.5"}
+    anew = {"compare_studies": 1, "plot_comparison": 1, "compare": 1}
+    assert project.jobs("compare") == anew
+    said = project.build("compare")
+    left_out = "Left out, because they are not built: an_neuron, second."
+    assert left_out in said
+    results = project.folder / "results"
+    assert left_out in (results / "comparison.html").read_text(encoding="utf-8")
+    assert (results / "figures" / "html" / "comparison_fig.html").is_file()
+    with (results / "comparison.csv").open(encoding="utf-8") as file:
+        orchard, published = csv.DictReader(file)
+    assert (orchard["study"], orchard["neuron"], orchard["depth"]) == ("orchard", "2.104", "1.0")
+    assert float(orchard["recovery"]) == pytest.approx(0.7056, abs=1e-3)
+    assert (published["neuron"], published["source"]) == ("31.892", "published, not measured here")
+    assert {path.name for path in results.iterdir() if path.is_dir()} == {"orchard", "figures", "logs", "benchmarks"}
+    assert not (project.folder / "downloads").exists()
+
+    archive = tmp_path / "report.zip"
+    project.build("compare", "--report", archive)
+    with zipfile.ZipFile(archive) as file:
+        page = next(file.read(name).decode() for name in file.namelist() if name.endswith("report.html"))
+    for caption in CAPTIONS_OF_COMPARISON:
+        assert first_words(ROOT / "workflow" / "report" / f"{caption}.rst") in page
+
+    assert project.jobs("compare") == {}
+    with (results / "orchard" / "patching" / "neurons" / "map.h5").open("ab") as file:
+        file.write(b"changed")
+    assert project.jobs("compare") == anew
 
 
 def test_without_network_or_weights_one_sentence_says_what_is_missing(project):
