@@ -44,7 +44,7 @@ def choice_scatter_fig(table: Table, static: bool = True) -> go.Figure:
     """
     attributes, x, y, kind = table.attributes, table["activation"], table["logit_difference"], table["next"]
     neuron, answer, foil = _names(attributes)
-    frame = Frame(padded(x, 0.03), padded(np.append(y, 0), 0.05), ROOM)
+    frame = Frame(padded(x, 0.03), padded(np.append(y, 0), 0.05), {**ROOM, "t": 100})  # for two lines of subtitle
     title = f'{neuron} activation and the choice between "{answer}" and "{foil}"'
     axes = f"{neuron} activation", f'logit("{answer}") - logit("{foil}")'
     figure = empty_figure(title, *axes, frame)
@@ -77,19 +77,19 @@ def choice_proportion_fig(table: Table) -> go.Figure:
     neuron, answer, foil = _names(attributes)
     frame = Frame((-0.6, len(BINS) - 0.4), (-0.02, 1.12), ROOM)
     title = f'The choice between "{answer}" and "{foil}" by {neuron} activation'
-    figure = empty_figure(title, f"{neuron} activation", f'Proportion "{answer}"', frame)
+    figure = empty_figure(title, f"{neuron} activation", f'Share of "{answer}" of both', frame)
     if not attributes["n_positions"]:
         return say(figure, _nowhere(attributes))
     place = np.arange(len(BINS))
     figure.add_trace(_real_share(table, place))
-    model = {"name": f'p("{answer}") of the model', "marker": {"color": MARK_COLOR, "size": 9, "symbol": "diamond"}}
+    model = {"name": "the model's mean p", "marker": {"color": MARK_COLOR, "size": 9, "symbol": "diamond"}}
     lines = "Mean of the model: %{y:.3f}", "%{customdata:,} positions"
     model |= {"customdata": table["count"], "hovertemplate": hover(*lines)}
     figure.add_trace(go.Scatter(x=place, y=table["mean_p_answer"], mode="lines+markers", **model))
     for x, hits, total in zip(place.tolist(), table["answers"].tolist(), totals.tolist(), strict=True):
         figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,} of {total:,}", showarrow=False)
     figure.update_xaxes(tickvals=place, ticktext=_bin_names(table))
-    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 210}, legend={"traceorder": "normal"})
+    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 170}, legend={"traceorder": "normal"})
     add_subtitle(figure, f'{_where(attributes)}; above, real "{answer}" of both, with 95 % Wilson intervals')
     _add_base_rate(figure, table)
     return figure
@@ -138,7 +138,7 @@ def _real_share(table: Table, place: np.ndarray) -> go.Bar:
     return go.Bar(
         x=place[filled],
         y=share,
-        name="share in the text",
+        name="in the text",
         marker={"color": SHARE_COLOR},
         error_y={"type": "data", "color": "black", **error},
         customdata=np.column_stack([answers[filled], totals[filled], low, high]),

@@ -67,7 +67,7 @@ def test_proportions_of_the_model_and_of_the_text_stand_beside_each_other():
     assert real.error_y.array == pytest.approx([0.16, 0.22, 0.26, 0.2, 0.0], abs=1e-6)
     assert real.error_y.arrayminus == pytest.approx([0.07, 0.12, 0.26, 0.45, 0.66], abs=1e-6)
     assert model.y == pytest.approx([0.1, 0.2, 0.4, 0.7, 0.9, 0.99])
-    assert model.name == 'p(" an") of the model'
+    assert (real.name, model.name) == ("in the text", "the model's mean p")
     assert texts_in(figure)[:6] == ["3 of 30", "4 of 20", "5 of 10", "3 of 4", "2 of 2", "0 of 0"]
     assert texts_in(figure)[6] == "Base rate: 0.26 (17 of 66)"
     names = figure.layout.xaxis.ticktext
