@@ -1,6 +1,7 @@
 """The studied neuron and the choice between answer and foil, where one of them is to be expected."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from an_neuron.files.texts import neuron_and_token, visible
 OTHER, ANSWER, FOIL = 0, 1, 2  # as in activations/choice.h5
 NEXT_COLORS = {OTHER: "#a0a0a0", FOIL: TOP_PREDICTION_COLORS[False], ANSWER: TOP_PREDICTION_COLORS[True]}
 SHARE_COLOR = "rgba(255, 0, 0, 0.3)"  # the intervals must be seen on it
-BINS = ("50 %", "50–75 %", "75–90 %", "90–95 %", "95–99 %", "1 %")
 COUNTS_LEVEL = 1.06  # above all proportions
 
 
@@ -44,7 +44,7 @@ def choice_scatter_fig(table: Table, static: bool = True) -> go.Figure:
     """
     attributes, x, y, kind = table.attributes, table["activation"], table["logit_difference"], table["next"]
     neuron, answer, foil = _names(attributes)
-    frame = Frame(padded(x, 0.03), padded(np.append(y, 0), 0.05), ROOM)
+    frame = Frame(padded(x, 0.03), padded(np.append(y, 0), 0.05), {**ROOM, "t": 100})  # for two lines of subtitle
     title = f'{neuron} activation and the choice between "{answer}" and "{foil}"'
     axes = f"{neuron} activation", f'logit("{answer}") - logit("{foil}")'
     figure = empty_figure(title, *axes, frame)
@@ -75,21 +75,22 @@ def choice_proportion_fig(table: Table) -> go.Figure:
     """
     attributes, totals = table.attributes, table["answers_or_foils"]
     neuron, answer, foil = _names(attributes)
-    frame = Frame((-0.6, len(BINS) - 0.4), (-0.02, 1.12), ROOM)
+    place = np.arange(len(totals))
+    frame = Frame((-0.6, len(place) - 0.4), (-0.02, 1.12), ROOM)
     title = f'The choice between "{answer}" and "{foil}" by {neuron} activation'
-    figure = empty_figure(title, f"{neuron} activation", f'Proportion "{answer}"', frame)
+    figure = empty_figure(title, f"{neuron} activation", f'Share of "{answer}" of both', frame)
     if not attributes["n_positions"]:
         return say(figure, _nowhere(attributes))
-    place = np.arange(len(BINS))
     figure.add_trace(_real_share(table, place))
-    model = {"name": f'p("{answer}") of the model', "marker": {"color": MARK_COLOR, "size": 9, "symbol": "diamond"}}
+    model = {"name": "the model's mean p", "marker": {"color": MARK_COLOR, "size": 9, "symbol": "diamond"}}
     lines = "Mean of the model: %{y:.3f}", "%{customdata:,} positions"
     model |= {"customdata": table["count"], "hovertemplate": hover(*lines)}
     figure.add_trace(go.Scatter(x=place, y=table["mean_p_answer"], mode="lines+markers", **model))
     for x, hits, total in zip(place.tolist(), table["answers"].tolist(), totals.tolist(), strict=True):
-        figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,} of {total:,}", showarrow=False)
+        if total:
+            figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,} of {total:,}", showarrow=False)
     figure.update_xaxes(tickvals=place, ticktext=_bin_names(table))
-    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 210}, legend={"traceorder": "normal"})
+    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 170}, legend={"traceorder": "normal"})
     add_subtitle(figure, f'{_where(attributes)}; above, real "{answer}" of both, with 95 % Wilson intervals')
     _add_base_rate(figure, table)
     return figure
@@ -138,7 +139,7 @@ def _real_share(table: Table, place: np.ndarray) -> go.Bar:
     return go.Bar(
         x=place[filled],
         y=share,
-        name="share in the text",
+        name="in the text",
         marker={"color": SHARE_COLOR},
         error_y={"type": "data", "color": "black", **error},
         customdata=np.column_stack([answers[filled], totals[filled], low, high]),
@@ -151,13 +152,18 @@ def _real_share(table: Table, place: np.ndarray) -> go.Bar:
 
 
 def _bin_names(table: Table) -> list[str]:
-    """Return each bin's part of the positions, its activations, and how many positions it holds."""
+    """Return each bin's part of the positions, its activations, and how many positions it holds.
+
+    Equal activations are in one bin, so that it may hold more than its quantiles say, and the next one nothing.
+    """
     first, last = ("highest", "lowest") if table.attributes["direction"] == "below" else ("lowest", "highest")
-    parts = [f"{first} {BINS[0]}", *BINS[1:-1], f"{last} {BINS[-1]}"]
-    edges = [f"{edge:.2f}" for edge in table["edge"]]
+    count, edges = table["count"], [f"{edge:.2f}" for edge in table["edge"]]
+    upto = [0, *np.round(100 * count.cumsum() / count.sum()).astype(int).tolist()]
+    parts = [f"{low}–{high} %" for low, high in pairwise(upto)]
+    parts[0], parts[-1] = f"{first} {upto[1]} %", f"{last} {100 - upto[-2]} %"
     return [
-        f"{part}<br>{edge} to {next_edge}<br>{count:,} positions"
-        for part, edge, next_edge, count in zip(parts, edges, edges[1:], table["count"], strict=False)
+        f"{part}<br>{edge} to {next_edge}<br>{number:,} positions" if number else "no other<br>activation"
+        for part, edge, next_edge, number in zip(parts, edges, edges[1:], count, strict=False)
     ]
 
 
@@ -170,7 +176,7 @@ def _add_base_rate(figure: go.Figure, table: Table) -> None:
     ranges = figure.layout.xaxis.range, figure.layout.yaxis.range
     frame = Frame(*ranges, {side: getattr(margin, side) for side in "lrtb"})
     levels = np.concatenate([table["mean_p_answer"], table["share_low"], table["share_high"]])
-    places = np.tile(np.arange(len(BINS)), 3)
+    places = np.tile(np.arange(len(table["count"])), 3)
     known = np.isfinite(levels)
     layout = Labels(frame, frame.pixels(places[known], levels[known]))
     text = f"Base rate: {answers / total:.2g} ({answers:,} of {total:,})"

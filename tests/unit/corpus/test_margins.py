@@ -46,6 +46,13 @@ def test_a_logit_that_is_no_number_makes_the_expectation_none(token, block):
     assert expected.isnan().all()
 
 
+def test_a_block_of_minus_infinity_adds_nothing():
+    logits = torch.tensor([[0.0, 0.0, -torch.inf, -torch.inf]])
+    blocks = [(start, logits[:, start : start + 2].clone()) for start in (0, 2)]
+    *_, expected = read_logits(blocks, [0], choice=(0, 1))
+    assert expected.tolist() == pytest.approx([1.0], abs=1e-6)
+
+
 def test_large_logits_do_not_overflow():
     logits = torch.tensor([[500.0, 500.0, -500.0]])
     *_, difference, expected = read_logits([(0, logits[:, :2].clone()), (2, logits[:, 2:].clone())], [0], choice=(0, 2))

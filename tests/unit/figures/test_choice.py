@@ -67,15 +67,24 @@ def test_proportions_of_the_model_and_of_the_text_stand_beside_each_other():
     assert real.error_y.array == pytest.approx([0.16, 0.22, 0.26, 0.2, 0.0], abs=1e-6)
     assert real.error_y.arrayminus == pytest.approx([0.07, 0.12, 0.26, 0.45, 0.66], abs=1e-6)
     assert model.y == pytest.approx([0.1, 0.2, 0.4, 0.7, 0.9, 0.99])
-    assert model.name == 'p(" an") of the model'
-    assert texts_in(figure)[:6] == ["3 of 30", "4 of 20", "5 of 10", "3 of 4", "2 of 2", "0 of 0"]
-    assert texts_in(figure)[6] == "Base rate: 0.26 (17 of 66)"
+    assert (real.name, model.name) == ("in the text", "the model's mean p")
+    assert texts_in(figure)[:6] == ["3 of 30", "4 of 20", "5 of 10", "3 of 4", "2 of 2", "Base rate: 0.26 (17 of 66)"]
+    assert texts_in(figure)[5] == "Base rate: 0.26 (17 of 66)"
     names = figure.layout.xaxis.ticktext
     assert (names[0], names[-1]) == (
         "lowest 50 %<br>-3.00 to 0.50<br>50 positions",
         "highest 1 %<br>8.00 to 18.00<br>1 positions",
     )
     assert_labels_are_inside(figure)
+
+
+def test_bins_are_named_by_what_they_hold_where_activations_are_equal():
+    table = choice([1.0], [1.0], [1])
+    table.datasets["count"] = np.array([78, 0, 12, 5, 4, 1])
+    names = choice_figures.choice_proportion_fig(table).layout.xaxis.ticktext
+    assert [name.split("<br>")[0] for name in names] == [
+        "lowest 78 %", "no other", "78–90 %", "90–95 %", "95–99 %", "highest 1 %",
+    ]  # fmt: skip
 
 
 def test_bins_that_are_turned_are_named_so():
