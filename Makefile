@@ -1,4 +1,4 @@
-# `make orchard` sets up and builds the embedded study; `make test` sets up and runs the tests.
+# `make demo` sets up and studies a real model; `make orchard` the embedded one, without a network; `make test` runs the tests.
 # After `make setup`, snakemake runs from .venv/bin.
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm orchard test check docs format constraints clean
+.PHONY: setup browser slurm demo orchard test check docs format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -24,6 +24,11 @@ browser: $(INSTALLED)
 # What tests/workflow/test_slurm.py runs jobs on; without root nothing is installed, and those tests are skipped.
 slurm:
 	@workflow/setup/slurm.sh
+
+# A real model in minutes, and its finding.
+demo: setup
+	snakemake --quiet host reason rules --cores $(CORES) smollm2
+	@cat results/smollm2/finding.txt
 
 orchard: setup
 	snakemake --cores $(CORES) orchard

@@ -27,6 +27,7 @@ include: "workflow/rules/associations.smk"
 include: "workflow/rules/figure_list.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
+include: "workflow/rules/finding.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/comparison.smk"
 

@@ -83,6 +83,16 @@ def chosen_neuron(wildcards):
     return {} if study.neuron else {"neuron": f"{study.results}/neuron.json"}
 
 
+def what_findings_tell(wildcards):
+    """Return the files that only some studies have, and that say more of the finding."""
+    study, files = study_of(wildcards), {}
+    if study.prompt_set:
+        files["prompt_set"] = f"{study.results}/patching/prompt_set.h5"
+    if study.corpus.keep == "all":
+        files["choice"] = f"{study.results}/activations/choice.h5"
+    return files
+
+
 def what_associations_need(wildcards):
     """Return the files from which a study's associations are chosen."""
     study, files = study_of(wildcards), chosen_neuron(wildcards)

@@ -46,6 +46,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
+    print(f"Running {_name(log)} …", file=terminal, flush=True)
     with Path(log).open("w", encoding="utf-8") as file:
         sys.stderr = _Both(terminal, file)
         try:
@@ -68,6 +69,12 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
             raise SystemExit(1) from None
         finally:
             sys.stderr = terminal
+
+
+def _name(log: str) -> str:
+    """Return a job's rule and wildcards, by its log: `patch_neurons layers_0-29`."""
+    parts = Path(log).with_suffix("").parts
+    return " ".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
 
 
 def with_remedy(error: UserError) -> str:

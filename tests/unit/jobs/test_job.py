@@ -33,7 +33,7 @@ def test_terminal_and_log_get_what_is_said(tmp_path, capsys):
     with job(str(tmp_path / "job.log")):
         print("half\rwhole", file=sys.stderr)
     assert (tmp_path / "job.log").read_text() == "half\nwhole\n"
-    assert capsys.readouterr().err == "half\rwhole\n"
+    assert capsys.readouterr().err == "Running job …\nhalf\rwhole\n"
 
 
 @pytest.mark.parametrize("how", ["written", "replaced", "deleted"])

@@ -1,0 +1,138 @@
+"""A study's finding in sentences, finding.txt: what was measured, and what of it is weak or does not hold."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from an_neuron.files import hdf5
+from an_neuron.files.hdf5 import Table
+from an_neuron.files.schema import Schema
+from an_neuron.files.texts import neuron_name
+from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, names, statistics
+
+FINDING = Schema("finding.txt", "the finding in sentences, and what of it is weak or does not hold")
+NOT_ALONE = 0.5
+"""Of the best neuron's recovery: another neuron above it is named."""
+AGAINST = 0.2
+"""A neuron that takes away as much of the logit difference is named."""
+WEAK_F1, WEAK_CORRELATION = 0.5, 0.5
+
+
+def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
+    """Return the finding of a study.
+
+    Parameters
+    ----------
+    tables
+        predictions, map and association (the studied one); prompt_set and choice where the study has them; fetched
+        where its model was fetched.
+    layer, index
+        The studied neuron.
+    """
+    read = {name: hdf5.read(path) for name, path in tables.items()}
+    neuron = neuron_name(layer, index)
+    strong = [*_patching(read, neuron, layer, index), *_prompt_set(read), *_choice(read, neuron)]
+    weak = [*_rivals(read["map"], neuron, layer, index), *_missed_pairs(read, neuron), *_weak_corpus(read, neuron)]
+    if weak:
+        strong += ["", "What is weak, or does not hold:", *(f"- {sentence}" for sentence in weak)]
+    return "\n".join(strong) + "\n"
+
+
+def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) -> Iterator[str]:
+    swept, predictions = read["map"], read["predictions"]
+    answer, foil = (swept.attributes[name] for name in ("answer", "foil"))
+    clean, corrupted = (_mean(predictions, kind) for kind in ("clean", "corrupted"))
+    best = _recovery(swept, layer, index)
+    rank = int((swept["recovery"] > best).sum()) + 1
+    place = "the largest" if rank == 1 else f"number {rank}"
+    yield (
+        f"Neuron {neuron} of {swept.attributes['model']}, patched alone, recovers {best:.2f} of the logit difference "
+        f'between "{answer}" and "{foil}" (clean {clean:.2f}, corrupted {corrupted:.2f}): {place} of '
+        f"{swept['recovery'].size:,} neurons."
+    )
+    listed = list(zip(swept["top_layer"].tolist(), swept["top_index"].tolist(), strict=True))
+    if (layer, index) in listed:
+        raised = ", ".join(f'"{token}"' for token in swept["top_tokens"][listed.index((layer, index))])
+        yield f"The patch raises the logits of {raised} most."
+
+
+def _mean(predictions: Table, kind: str) -> float:
+    of_kind = [str(name).startswith(kind) for name in predictions["name"]]
+    return float(predictions["logit_difference"][of_kind].mean())
+
+
+def _recovery(swept: Table, layer: int, index: int) -> float:
+    return float(swept["recovery"][swept["layer"].tolist().index(layer), index])
+
+
+def _prompt_set(read: Mapping[str, Table]) -> Iterator[str]:
+    for part, title in ((HELD_OUT, "held-out"), (DEVELOPMENT, "development")):
+        if "prompt_set" in read and (read["prompt_set"]["part"] == part).any():
+            stats = {name: values[0] for name, values in statistics(read["prompt_set"], part).items()}
+            yield (
+                f"Over {stats['prompt_pairs']} {title} prompt pairs it recovers {stats['mean']:.3f} ± "
+                f"{stats['standard_error']:.3f} (mean and standard error), the most of "
+                f"{read['prompt_set']['recovery'].shape[1]} neurons in {stats['times_best']} of them."
+            )
+
+
+def _choice(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
+    if "choice" not in read:
+        return
+    of = read["choice"].attributes
+    yield (
+        f'At the {of["n_positions"]:,} places of the corpus where "{of["token"]}" or "{of["foil"]}" is to be expected, '
+        f"activation and logit difference correlate: {_interval(of, 'pearson')} (Pearson), "
+        f"{_interval(of, 'spearman')} (Spearman), with 95 % intervals."
+    )
+    share = read["choice"]["mean_p_answer"]
+    yield (
+        f'There the model prefers "{of["token"]}" with {share[0]:.2f} where {neuron} is least active, '
+        f"and with {share[-1]:.2f} where it is most active."
+    )
+
+
+def _interval(attributes: Mapping[str, Any], name: str) -> str:
+    value, low, high = (float(attributes[key]) for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _rivals(swept: Table, neuron: str, layer: int, index: int) -> Iterator[str]:
+    """Name neurons that do nearly as much, and those that work against it."""
+    best = _recovery(swept, layer, index)
+    top = zip(swept["top_layer"].tolist(), swept["top_index"].tolist(), swept["top_recovery"].tolist(), strict=True)
+    others = [(neuron_name(of, at), value) for of, at, value in top if (of, at) != (layer, index)]
+    if helping := [f"{name} ({value:.2f})" for name, value in others if value > NOT_ALONE * best]:
+        yield f"{neuron} is not alone: patched alone, {_listed(helping)} recover more than half as much."
+    if against := [f"{name} ({value:.2f})" for name, value in others if value < -AGAINST]:
+        yield f"Against it: {_listed(against)}, patched alone, move the model the other way."
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
+
+
+def _missed_pairs(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
+    if "prompt_set" not in read:
+        return
+    table = read["prompt_set"]
+    best = table["recovery"].argmax(1)
+    for place in np.unique(best[best != 0]).tolist():
+        times, other = int((best == place).sum()), names(table)[place]
+        yield f"In {times} of {len(best)} prompt pairs {other} recovers more than {neuron}."
+
+
+def _weak_corpus(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
+    of = read["association"].attributes
+    predicted = f'"{of["token"]}" as the top prediction of all tokens'
+    if not of["top_predictions"]:
+        yield f"The corpus has no place with {predicted}, so the notebook's measure says nothing."
+    elif not float(of["best_f1"]) >= WEAK_F1:
+        yield f"As a predictor of {predicted}, {neuron} is weak: F1 {float(of['best_f1']):.2f} at best."
+    if "choice" in read and not abs(float(read["choice"].attributes["pearson"])) >= WEAK_CORRELATION:
+        yield (
+            "Over the corpus its activation says little of the choice between answer and foil; it may be idle where "
+            "the model does not know which noun comes."
+        )

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from an_neuron.files import hdf5
+from an_neuron.files.schema import Field, Schema
+from an_neuron.study.finding import finding
+
+PREDICTIONS = Schema(
+    "predictions.h5",
+    "",
+    {"name": Field("prompt", "text", "", ""), "logit_difference": Field("prompt", "float32", "", "")},
+)
+MAP = Schema(
+    "map.h5",
+    "",
+    {
+        "recovery": Field("layer d_mlp", "float32", "", ""),
+        "layer": Field("layer", "int32", "", ""),
+        **{f"top_{name}": Field("rank", "int32", "", "") for name in ("layer", "index")},
+        "top_recovery": Field("rank", "float32", "", ""),
+        "top_tokens": Field("rank k", "text", "", ""),
+    },
+)
+SET = Schema(
+    "prompt_set.h5",
+    "",
+    {
+        "recovery": Field("prompt_pair neuron", "float32", "", ""),
+        "part": Field("prompt_pair", "text", "", ""),
+        "layer": Field("neuron", "int32", "", ""),
+        "index": Field("neuron", "int32", "", ""),
+    },
+)
+CHOICE = Schema("choice.h5", "", {"mean_p_answer": Field("bin", "float32", "", "")})
+ASSOCIATION = Schema("association.h5", "", {"threshold": Field("threshold", "float32", "", "")})
+RECOVERY = np.array([[0.0, 0.75], [0.5, -0.25]])
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Write the tables of a study of four neurons, whose best is 4.1."""
+
+    def write(f1=0.75, pearson=0.75, recovery=RECOVERY):
+        paths = {
+            name: tmp_path / f"{name}.h5" for name in ("predictions", "map", "prompt_set", "choice", "association")
+        }
+        differences = {"name": ["clean 0", "corrupted 0", "clean 1", "corrupted 1"], "logit_difference": [2, -1, 4, -2]}
+        hdf5.write(paths["predictions"], PREDICTIONS, differences, {})
+        order = np.argsort(-np.abs(recovery), axis=None, kind="stable")
+        rows, columns = np.unravel_index(order, recovery.shape)
+        values = {
+            "recovery": recovery,
+            "layer": [4, 7],
+            "top_layer": np.array([4, 7])[rows],
+            "top_index": columns,
+            "top_recovery": recovery.ravel()[order],
+            "top_tokens": [[" an", f"t{rank}"] for rank in range(4)],
+        }
+        hdf5.write(paths["map"], MAP, values, {"answer": " an", "foil": " a", "model": "pear"})
+        pairs = {
+            "recovery": [[0.5, 0.25], [0.75, 0.5], [0.25, 0.5]],
+            "part": ["held_out", "held_out", "development"],
+            "layer": [4, 7],
+            "index": [1, 0],
+        }
+        hdf5.write(paths["prompt_set"], SET, pairs, {})
+        interval = {f"{name}{end}": pearson for name in ("pearson", "spearman") for end in ("", "_low", "_high")}
+        named = {"token": " an", "foil": " a", "n_positions": 1940, **interval}
+        hdf5.write(paths["choice"], CHOICE, {"mean_p_answer": [0.0625, 0.5, 0.875]}, named)
+        hdf5.write(
+            paths["association"], ASSOCIATION, {"threshold": [0]}, {"token": " an", "top_predictions": 3, "best_f1": f1}
+        )
+        return paths
+
+    return write
+
+
+def test_the_finding_is_told_with_its_numbers(tables):
+    text = finding(tables(), 4, 1)
+    assert (
+        'Neuron 4.1 of pear, patched alone, recovers 0.75 of the logit difference between " an" and " a" (clean 3.00, '
+        "corrupted -1.50): the largest of 4 neurons."
+    ) in text
+    assert 'The patch raises the logits of " an", "t0" most.' in text
+    # 0.5 and 0.75: mean 0.625, deviation 0.1768, standard error 0.125.
+    assert "Over 2 held-out prompt pairs it recovers 0.625 ± 0.125 (mean and standard error), the most of 2" in text
+    assert "it recovers 0.625 ± 0.125" in text
+    assert "1,940 places" in text
+    assert "0.75 [0.75, 0.75] (Pearson)" in text
+    assert "with 0.06 where 4.1 is least active, and with 0.88 where it is most active" in text
+
+
+def test_what_is_weak_is_said(tables):
+    weak = finding(tables(f1=0.25, pearson=0.125), 4, 1).partition("What is weak, or does not hold:\n")[2]
+    assert weak.splitlines() == [
+        "- 4.1 is not alone: patched alone, 7.0 (0.50) recover more than half as much.",
+        "- Against it: 7.1 (-0.25), patched alone, move the model the other way.",
+        "- In 1 of 3 prompt pairs 7.0 recovers more than 4.1.",
+        '- As a predictor of " an" as the top prediction of all tokens, 4.1 is weak: F1 0.25 at best.',
+        "- Over the corpus its activation says little of the choice between answer and foil; it may be idle where the "
+        "model does not know which noun comes.",
+    ]
+
+
+def test_a_finding_without_weakness_says_nothing_of_any(tables):
+    paths = tables(recovery=np.array([[0.0, 0.75], [0.125, 0.0]]))
+    del paths["prompt_set"], paths["choice"]
+    text = finding(paths, 4, 1)
+    assert "weak" not in text
+    assert len(text.splitlines()) == 2
+    assert "number 2 of 4" in finding(paths, 7, 0)
