@@ -7,6 +7,7 @@ TARGETS["published"] = lambda study: (
 
 rule compare_published:
     input:
+        unpack(what_findings_tell),
         published=of_study("published"),
         predictions="results/{study}/prompts/predictions.h5",
         lens="results/{study}/logit_lens.h5",

@@ -13,6 +13,7 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.layers import of_layer
+from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, statistics
 
 COLUMNS = ["quantity", "published", "tolerance", "source"]
 COMPARED = Schema(
@@ -112,7 +113,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     ----------
     tables
         Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its congruence), top_neurons,
-        activations (of all associations) and association (the studied one).
+        activations (of all associations) and association (the studied one); prompt_set and choice where there are any.
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
     return dict(
@@ -124,6 +125,8 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_congruence(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
             *_thresholds(read["association"]),
+            *(_prompt_set(read["prompt_set"]) if "prompt_set" in read else ()),
+            *(_choice(read["choice"]) if "choice" in read else ()),
         ]
     )
 
@@ -189,3 +192,20 @@ def _corpus(path: Path) -> Iterator[tuple[str, Value]]:
 def _thresholds(association: Table) -> Iterator[tuple[str, Value]]:
     for name in ("threshold", "precision", "recall"):
         yield f"corpus: best {name}", float(association.attributes[f"best_{name}"])
+
+
+def _prompt_set(table: Table) -> Iterator[tuple[str, Value]]:
+    for part in (DEVELOPMENT, HELD_OUT):
+        stats = {name: values[0] for name, values in statistics(table, part).items()}
+        yield f"prompt set, {part}: prompt pairs", int(stats["prompt_pairs"])
+        yield f"prompt set, {part}: mean recovery", float(stats["mean"])
+        yield f"prompt set, {part}: standard error", float(stats["standard_error"])
+        yield f"prompt set, {part}: times best", int(stats["times_best"])
+
+
+def _choice(table: Table) -> Iterator[tuple[str, Value]]:
+    yield "choice: positions", int(table.attributes["n_positions"])
+    for name in ("pearson", "spearman"):
+        yield f"choice: {name}", float(table.attributes[name])
+    yield "choice: least active, p(answer)", float(table["mean_p_answer"][0])
+    yield "choice: most active, p(answer)", float(table["mean_p_answer"][-1])

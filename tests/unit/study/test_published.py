@@ -12,16 +12,19 @@ from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.loading import process_weights
 from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.prompt_set import write_prompt_set
 from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
 from an_neuron.patching.sweeps import SITES, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens, write_lens
 from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.predictions import predict, write_predictions
+from an_neuron.prompts.prompt_set import WrittenPair
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 
 MAP = Schema(
     "mlp_out.h5", "a map of which only the recovery is told", {"recovery": Field("layer pos", "float32", "", "")}
 )
+CHOICE = Schema("choice.h5", "what is told of a choice", {"mean_p_answer": Field("bin", "float32", "", "")})
 HEADER = "quantity,published,tolerance,source\n"
 ASSOCIATION = PromptPair([0, 1], [0, 2])
 
@@ -213,3 +216,23 @@ def test_a_missing_table_is_named(micro, tmp_path):
     paths["lens"].unlink()
     with pytest.raises(UserError, match=r"lens\.h5 cannot be read"):
         measure(paths)
+
+
+def test_a_prompt_set_and_the_choice_are_measured_where_there_are_any(micro, tmp_path):
+    paths = study_tables(micro, tmp_path)
+    pairs = [WrittenPair(part, "a", "b") for part in ("development", "held_out", "held_out")]
+    patched = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 1.0]], dtype=np.float32)
+    ends = np.full(3, 4.0), np.zeros(3)
+    names = {"answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4}
+    write_prompt_set(tmp_path / "prompt_set.h5", patched, ends, [(0, 0), (0, 1)], pairs, names)
+    numbers = {"n_positions": 9, "pearson": 0.75, "spearman": 0.5}
+    hdf5.write(tmp_path / "choice.h5", CHOICE, {"mean_p_answer": [0.25, 0.5, 0.875]}, numbers)
+    more = {name: tmp_path / f"{name}.h5" for name in ("prompt_set", "choice")}
+    measured = measure({**paths, **more})
+    assert measured["prompt set, development: times best"] == 0
+    assert measured["prompt set, held_out: prompt pairs"] == measured["prompt set, held_out: times best"] == 2
+    # Recovery 0.5 and 0.75: mean 0.625, deviation 0.1768, standard error 0.125.
+    assert measured["prompt set, held_out: mean recovery"] == pytest.approx(0.625)
+    assert measured["prompt set, held_out: standard error"] == pytest.approx(0.125)
+    assert (measured["choice: positions"], measured["choice: pearson"], measured["choice: spearman"]) == (9, 0.75, 0.5)
+    assert (measured["choice: least active, p(answer)"], measured["choice: most active, p(answer)"]) == (0.25, 0.875)
