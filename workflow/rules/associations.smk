@@ -8,12 +8,6 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
-def compared_foil(wildcards):
-    """Return the foil that is compared with the answer over the corpus, which it is not where a summary is kept."""
-    study = study_of(wildcards)
-    return study.foil if study.corpus.keep == "all" else None
-
-
 TARGETS["shards"] = lambda study: [  # a lost one is built again
     shard.format(study=study.name) for shard in SHARDS
 ]

@@ -110,6 +110,12 @@ def associations_of(study):
     return [listed["name"] for listed in json.loads(Path(chosen).read_text())]
 
 
+def compared_foil(wildcards):
+    """Return the foil that is compared with the answer over the corpus, which it is not where a summary is kept."""
+    study = study_of(wildcards)
+    return study.foil if study.corpus.keep == "all" else None
+
+
 def association_tables(wildcards):
     study = study_of(wildcards)
     return [f"{study.results}/activations/{name}.h5" for name in associations_of(study)]
