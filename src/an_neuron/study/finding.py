@@ -105,9 +105,11 @@ def _rivals(swept: Table, neuron: str, layer: int, index: int) -> Iterator[str]:
     top = zip(swept["top_layer"].tolist(), swept["top_index"].tolist(), swept["top_recovery"].tolist(), strict=True)
     others = [(neuron_name(of, at), value) for of, at, value in top if (of, at) != (layer, index)]
     if helping := [f"{name} ({value:.2f})" for name, value in others if value > NOT_ALONE * best]:
-        yield f"{neuron} is not alone: patched alone, {_listed(helping)} recover more than half as much."
+        verb = "recovers" if len(helping) == 1 else "recover"
+        yield f"{neuron} is not alone: patched alone, {_listed(helping)} {verb} more than half as much."
     if against := [f"{name} ({value:.2f})" for name, value in others if value < -AGAINST]:
-        yield f"Against it: {_listed(against)}, patched alone, move the model the other way."
+        verb = "moves" if len(against) == 1 else "move"
+        yield f"Against it: {_listed(against)}, patched alone, {verb} the model the other way."
 
 
 def _listed(parts: list[str]) -> str:

@@ -93,8 +93,8 @@ def test_the_finding_is_told_with_its_numbers(tables):
 def test_what_is_weak_is_said(tables):
     weak = finding(tables(f1=0.25, pearson=0.125), 4, 1).partition("What is weak, or does not hold:\n")[2]
     assert weak.splitlines() == [
-        "- 4.1 is not alone: patched alone, 7.0 (0.50) recover more than half as much.",
-        "- Against it: 7.1 (-0.25), patched alone, move the model the other way.",
+        "- 4.1 is not alone: patched alone, 7.0 (0.50) recovers more than half as much.",
+        "- Against it: 7.1 (-0.25), patched alone, moves the model the other way.",
         "- In 1 of 3 prompt pairs 7.0 recovers more than 4.1.",
         '- As a predictor of " an" as the top prediction of all tokens, 4.1 is weak: F1 0.25 at best.',
         "- Over the corpus its activation says little of the choice between answer and foil; it may be idle where the "
