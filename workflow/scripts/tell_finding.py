@@ -1,6 +1,5 @@
 """Say in sentences what a study found, and what of it is weak."""
 
-import sys
 from pathlib import Path
 
 from an_neuron.files.atomic import write_text
@@ -12,6 +11,4 @@ if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         given = {name: Path(path) for name, path in snakemake.input.items() if name not in ("library", "neuron")}
         neuron = snakemake.params.neuron or read_neuron(snakemake.input.neuron)
-        text = finding(given, *neuron)
-        write_text(snakemake.output[0], text)
-        print(f"\n{text}", file=sys.stderr)
+        write_text(snakemake.output[0], finding(given, *neuron))
