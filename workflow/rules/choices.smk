@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 from an_neuron.patching.layers import divided, named
+from an_neuron.patching.selection import read_neuron
 from an_neuron.study.built import all_built
 
 HEAD_SITES = ("z", "v", "pattern")
@@ -59,8 +60,7 @@ def neuron_of(study):
     if study.neuron:
         return study.neuron
     chosen = checkpoints.select_neuron.get(study=study.name).output[0]
-    neuron = json.loads(Path(chosen).read_text())
-    return neuron["layer"], neuron["index"]
+    return read_neuron(chosen)
 
 
 def of_neuron(pattern):

@@ -161,8 +161,17 @@ def _candidates(activation: np.ndarray, number: int) -> np.ndarray:
     return np.flatnonzero(activation >= np.partition(activation, -number)[-number])
 
 
-PLACE = "association place"
-LOWEST_PLACE = "association lowest_place"
+def _place_fields(prefix: str, axes: str, where: str) -> dict[str, Field]:
+    """Return the fields of places: the columns of `Places`."""
+    return {
+        f"{prefix}_activation": Field(axes, "float32", "", where, optional=True),
+        f"{prefix}_margin": Field(axes, "float32", "logits", "the token's margin there", optional=True),
+        f"{prefix}_row": Field(axes, "int32", "", "row of the corpus", optional=True),
+        f"{prefix}_pos": Field(axes, "int32", "", "position in the row", optional=True),
+        f"{prefix}_top_prediction": Field(axes, "int32", "token id", "most likely next token there", optional=True),
+    }
+
+
 SUMMARY_FIELDS = {
     "count": Field(
         "association activation_bin margin_bin",
@@ -178,22 +187,12 @@ SUMMARY_FIELDS = {
         "tokens with an activation in this octave, by top prediction; of signed neurons octaves below 0 come first",
         optional=True,
     ),
-    "place_activation": Field(PLACE, "float32", "", "at the most activating places, best first", optional=True),
-    "place_margin": Field(PLACE, "float32", "logits", "the token's margin there", optional=True),
-    "place_row": Field(PLACE, "int32", "", "row of the corpus", optional=True),
-    "place_pos": Field(PLACE, "int32", "", "position in the row", optional=True),
-    "place_top_prediction": Field(PLACE, "int32", "token id", "most likely next token there", optional=True),
-    "lowest_activation": Field(
-        LOWEST_PLACE,
-        "float32",
-        "",
+    **_place_fields("place", "association place", "at the most activating places, best first"),
+    **_place_fields(
+        "lowest",
+        "association lowest_place",
         "of signed neurons: at the places of the lowest activations, lowest first",
-        optional=True,
     ),
-    "lowest_margin": Field(LOWEST_PLACE, "float32", "logits", "the token's margin there", optional=True),
-    "lowest_row": Field(LOWEST_PLACE, "int32", "", "row of the corpus", optional=True),
-    "lowest_pos": Field(LOWEST_PLACE, "int32", "", "position in the row", optional=True),
-    "lowest_top_prediction": Field(LOWEST_PLACE, "int32", "token id", "most likely next token there", optional=True),
 }
 COLUMNS = tuple(field.name for field in fields(Places))
 

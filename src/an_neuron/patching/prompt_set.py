@@ -11,9 +11,9 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.sweep_files import RECOVERY
 from an_neuron.prompts.prompt_set import DEVELOPMENT, HELD_OUT, WrittenPair
 
-RECOVERY = "0 = patch did nothing, 1 = clean restored"
 PROMPT_SET = Schema(
     "patching/prompt_set.h5",
     "recovery of the map's top neurons in each prompt pair of a set; the neurons were chosen on the main prompt pairs",

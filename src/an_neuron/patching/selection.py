@@ -3,18 +3,21 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from an_neuron.errors import UserError
-from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_json
 from an_neuron.files.schema import Schema
+
+if TYPE_CHECKING:
+    from an_neuron.files.hdf5 import Table
 
 NEURON = Schema("neuron.json", "the studied neuron: layer, index and recovery")
 
 
-def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
+def best_neuron(tables: "Iterable[Table]") -> dict[str, int | float]:
     """Return layer, index and recovery of the neuron with the largest recovery in the sweeps of some layers.
 
     Raises
@@ -34,6 +37,8 @@ def best_neuron(tables: Iterable[hdf5.Table]) -> dict[str, int | float]:
 
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
     """Write the best neuron of some sweeps, patching/neurons/layers_….h5, as JSON."""
+    from an_neuron.files import hdf5  # Snakemake reads this module as it starts, and no table
+
     write_json(out, best_neuron(hdf5.read(path) for path in paths))
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.sweep import Sweep
+
+if TYPE_CHECKING:  # what only reads sweeps needs no torch
+    from an_neuron.patching.sweep import Sweep
 
 LOGITS = "logits"
 RECOVERY = "0 = patch did nothing, 1 = clean restored"
@@ -61,7 +63,7 @@ NEURONS = _sweep_schema(
 )
 
 
-def write_sweep(path: str | Path, schema: Schema, sweep: Sweep, attributes: Mapping[str, Any], **named: Any) -> None:
+def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Mapping[str, Any], **named: Any) -> None:
     """Write a sweep's file.
 
     Parameters

@@ -1,12 +1,12 @@
 """Which studies are built, as far as comparing their neurons takes; asked while Snakemake plans, and builds nothing."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from an_neuron.errors import UserError
 from an_neuron.patching.layers import divided, named
+from an_neuron.patching.selection import read_neuron
 from an_neuron.study.study import Study
 
 
@@ -62,7 +62,7 @@ def built(study: Study, sweeps: int) -> Built | None:
         shape = study.shape()
     except UserError:  # the model is not there
         return None
-    layer, index = study.neuron or _chosen(choice)
+    layer, index = study.neuron or read_neuron(choice)
     parts = divided(study.swept_layers(shape), sweeps)
     own = next((part for part in parts if layer in part), [layer])  # swept also where it is not listed
     folder = Path(study.results) / "patching" / "neurons"
@@ -71,8 +71,3 @@ def built(study: Study, sweeps: int) -> Built | None:
         return None
     files = [str(path) for path in (*needed[:2], *([] if study.neuron else [choice]))]
     return Built(study.name, layer, index, shape.n_layers, files[0], files[1], files)
-
-
-def _chosen(path: Path) -> tuple[int, int]:
-    neuron = json.loads(path.read_text(encoding="utf-8"))
-    return neuron["layer"], neuron["index"]

@@ -82,11 +82,11 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
     except UserError as error:
         return [f"model: {error}"]
     mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
-    try:
-        for part, pairs in _pairs_by_part(study).items():
+    for part, pairs in _pairs_by_part(study).items():
+        try:
             tokenize_prompts(tokenizer, {**study, "prompts": pairs}, part)
-    except UserError as error:
-        mistakes += str(error).splitlines()
+        except UserError as error:
+            mistakes += [mistake for mistake in str(error).splitlines() if mistake not in mistakes]
     for number, listed in enumerate(_listed_associations(study)):
         try:
             single_token(tokenizer, listed["token"])

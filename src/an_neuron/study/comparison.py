@@ -17,11 +17,11 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
 from an_neuron.files.schema import Field, Schema
 from an_neuron.files.texts import neuron_name
+from an_neuron.patching.sweep_files import RECOVERY
 from an_neuron.study.built import Built
 from an_neuron.study.published import read_published
 
 MEASURED, PUBLISHED = "measured", "published, not measured here"
-RECOVERY = "0 = patch did nothing, 1 = clean restored"
 COMPARISON = Schema(
     "results/comparison.csv",
     "the studied neuron of each study that is built, and the published one",

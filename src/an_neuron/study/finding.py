@@ -82,15 +82,18 @@ def _choice(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
     if "choice" not in read:
         return
     of = read["choice"].attributes
+    if not of["n_positions"]:
+        return
     yield (
         f'At the {of["n_positions"]:,} places of the corpus where "{of["token"]}" or "{of["foil"]}" is to be expected, '
         f"activation and logit difference correlate: {_interval(of, 'pearson')} (Pearson), "
         f"{_interval(of, 'spearman')} (Spearman), with 95 % intervals."
     )
     share = read["choice"]["mean_p_answer"]
+    least, most = ("least", "most") if of["direction"] == "above" else ("most", "least")
     yield (
-        f'There the model prefers "{of["token"]}" with {share[0]:.2f} where {neuron} is least active, '
-        f"and with {share[-1]:.2f} where it is most active."
+        f'Of both, the model gives "{of["token"]}" {share[0]:.2f} where {neuron} is {least} active, '
+        f"and {share[-1]:.2f} where it is {most} active."
     )
 
 
@@ -133,7 +136,9 @@ def _weak_corpus(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
         yield f"The corpus has no place with {predicted}, so the notebook's measure says nothing."
     elif not float(of["best_f1"]) >= WEAK_F1:
         yield f"As a predictor of {predicted}, {neuron} is weak: F1 {float(of['best_f1']):.2f} at best."
-    if "choice" in read and not abs(float(read["choice"].attributes["pearson"])) >= WEAK_CORRELATION:
+    if "choice" in read and not read["choice"].attributes["n_positions"]:
+        yield "The corpus has no place where answer or foil is to be expected, so it says nothing of the choice."
+    elif "choice" in read and not abs(float(read["choice"].attributes["pearson"])) >= WEAK_CORRELATION:
         yield (
             "Over the corpus its activation says little of the choice between answer and foil; it may be idle where "
             "the model does not know which noun comes."

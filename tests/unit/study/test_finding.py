@@ -40,7 +40,7 @@ RECOVERY = np.array([[0.0, 0.75], [0.5, -0.25]])
 def tables(tmp_path):
     """Write the tables of a study of four neurons, whose best is 4.1."""
 
-    def write(f1=0.75, pearson=0.75, recovery=RECOVERY):
+    def write(f1=0.75, pearson=0.75, recovery=RECOVERY, **choice):
         paths = {
             name: tmp_path / f"{name}.h5" for name in ("predictions", "map", "prompt_set", "choice", "association")
         }
@@ -65,7 +65,7 @@ def tables(tmp_path):
         }
         hdf5.write(paths["prompt_set"], SET, pairs, {})
         interval = {f"{name}{end}": pearson for name in ("pearson", "spearman") for end in ("", "_low", "_high")}
-        named = {"token": " an", "foil": " a", "n_positions": 1940, **interval}
+        named = {"token": " an", "foil": " a", "n_positions": 1940, "direction": "above", **interval, **choice}
         hdf5.write(paths["choice"], CHOICE, {"mean_p_answer": [0.0625, 0.5, 0.875]}, named)
         hdf5.write(
             paths["association"], ASSOCIATION, {"threshold": [0]}, {"token": " an", "top_predictions": 3, "best_f1": f1}
@@ -87,7 +87,7 @@ def test_the_finding_is_told_with_its_numbers(tables):
     assert "it recovers 0.625 ± 0.125" in text
     assert "1,940 places" in text
     assert "0.75 [0.75, 0.75] (Pearson)" in text
-    assert "with 0.06 where 4.1 is least active, and with 0.88 where it is most active" in text
+    assert 'the model gives " an" 0.06 where 4.1 is least active, and 0.88 where it is most active' in text
 
 
 def test_what_is_weak_is_said(tables):
@@ -109,3 +109,15 @@ def test_a_finding_without_weakness_says_nothing_of_any(tables):
     assert "weak" not in text
     assert len(text.splitlines()) == 2
     assert "number 2 of 4" in finding(paths, 7, 0)
+
+
+def test_bins_that_run_from_the_highest_activation_are_told_so(tables):
+    assert "0.06 where 4.1 is most active, and 0.88 where it is least active" in finding(
+        tables(direction="below"), 4, 1
+    )
+
+
+def test_a_corpus_without_any_place_to_choose_is_said_to_say_nothing(tables):
+    text = finding(tables(n_positions=0, pearson=float("nan")), 4, 1)
+    assert "nan" not in text
+    assert "- The corpus has no place where answer or foil is to be expected" in text
