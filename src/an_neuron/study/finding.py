@@ -72,9 +72,10 @@ def _prompt_set(read: Mapping[str, Table]) -> Iterator[str]:
         if "prompt_set" in read and (read["prompt_set"]["part"] == part).any():
             stats = {name: values[0] for name, values in statistics(read["prompt_set"], part).items()}
             several = stats["prompt_pairs"] > 1
+            pairs = "prompt pairs" if several else "prompt pair"
             error = f" ± {stats['standard_error']:.3f} (mean and standard error)" if several else ""
             yield (
-                f"Over {stats['prompt_pairs']} {title} prompt pair{'s' * several} it recovers {stats['mean']:.3f}{error}, "
+                f"Over {stats['prompt_pairs']} {title} {pairs} it recovers {stats['mean']:.3f}{error}, "
                 f"the most of {read['prompt_set']['recovery'].shape[1]} neurons in {stats['times_best']} of them."
             )
 
