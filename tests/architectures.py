@@ -178,7 +178,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "LlamaForCausalLM",
         {**rope("dynamic", factor=4.0), "max_position_embeddings": ORIGINAL_LENGTH},
     ),
-    "LlamaForCausalLM, biases": ("LlamaForCausalLM", {"attention_bias": True, "mlp_bias": True}),
     "LlamaForCausalLM, tied": ("LlamaForCausalLM", {"tie_word_embeddings": True}),
     "LlamaForCausalLM, narrow heads": ("LlamaForCausalLM", {"head_dim": 4}),
     "LlamaForCausalLM, one head of keys": ("LlamaForCausalLM", {"num_key_value_heads": 1}),
@@ -293,7 +292,31 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "Gemma4ForCausalLM",
         {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 24},
     ),
+    "Gemma4ForCausalLM, shared keys": (
+        "Gemma4ForCausalLM",
+        {"num_hidden_layers": 4, "layer_types": 2 * SLIDING, "num_kv_shared_layers": 2, "attention_k_eq_v": True},
+    ),
+    "Glm4MoeForCausalLM, qk norm": ("Glm4MoeForCausalLM", {"use_qk_norm": True}),
+    "Ernie4_5ForCausalLM, biases": ("Ernie4_5ForCausalLM", {"use_bias": True}),
+    "Starcoder2ForCausalLM, no biases": ("Starcoder2ForCausalLM", {"use_bias": False}),
+    "Qwen2MoeForCausalLM, no biases": ("Qwen2MoeForCausalLM", {"qkv_bias": False}),
+    "ModernBertDecoderForCausalLM, biases": (
+        "ModernBertDecoderForCausalLM",
+        {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+    ),
 }
+BOTH_BIASES = ("Arcee", "Llama", "Nemotron", "SmolLM3")
+ATTENTION_BIASES = (
+    *("Afmoe", "Apertus", "Cohere", "Cohere2", "FlexOlmo", "Gemma", "Gemma2", "Gemma3", "Glm4Moe", "GraniteMoe"),
+    *("HunYuanDenseV1", "NanoChat", "Olmo", "Olmo2", "Olmo3", "Olmoe", "Qwen3Moe"),
+)
+NO_BIASES = ("Glm", "Glm4", "GptOss", "Jais2", "SeedOss")
+for families, change, settings in (
+    (BOTH_BIASES, "biases", {"attention_bias": True, "mlp_bias": True}),
+    (ATTENTION_BIASES, "biases", {"attention_bias": True}),
+    (NO_BIASES, "no biases", {"attention_bias": False}),
+):
+    VARIANTS |= {f"{family}ForCausalLM, {change}": (f"{family}ForCausalLM", settings) for family in families}
 
 INPUTS = {"input_values": "sound", "pixel_values": "images"}
 
