@@ -138,7 +138,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "RecurrentGemmaForCausalLM": {"block_types": ["recurrent", "attention"], "attention_window_size": WINDOW},
     "SmolLM3ForCausalLM": {"no_rope_layers": [1, 0]},
     "VaultGemmaForCausalLM": {"layer_types": SLIDING, "sliding_window": WINDOW},
-    "YoutuForCausalLM": LOW_RANK,
+    "YoutuForCausalLM": {**LOW_RANK, "pad_token_id": None},  # its loading sets the padding token's embedding to zero
     "Zamba2ForCausalLM": {"layers_block_type": ["linear_attention", "hybrid"]},
 }
 
