@@ -121,7 +121,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     },
     "Mamba2ForCausalLM": {"num_heads": 8, "n_groups": 2},
     "ModernBertDecoderForCausalLM": {"layer_types": SLIDING, "local_attention": 2 * WINDOW},
-    "MptForCausalLM": {"max_seq_len": 64, "expansion_ratio": 1},
+    "MptForCausalLM": {"max_seq_len": 64},
     "NemotronHForCausalLM": {
         "layers_block_type": ["linear_attention", "moe", "full_attention", "mlp"],
         "mamba_num_heads": 8,
