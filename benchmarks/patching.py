@@ -18,7 +18,8 @@ from shapes import random_bridge, random_prompt_pair
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.model.folder import Shape
-from an_neuron.patching.engine import Engine, LogitDifference
+from an_neuron.patching.engine import Engine
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.patches import Patches
 from an_neuron.patching.sweeps import patch_neurons, patch_sites
 from an_neuron.patching.wavefront import Pass

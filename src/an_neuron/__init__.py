@@ -11,7 +11,7 @@ from typing import Any
 
 PUBLIC = {
     "Engine": "patching.engine",
-    "LogitDifference": "patching.engine",
+    "LogitDifference": "patching.metric",
     "PromptPair": "prompts.pairs",
     "Sweep": "patching.sweep",
     "Tokenizer": "model.tokenizer",

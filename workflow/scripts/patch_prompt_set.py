@@ -8,7 +8,7 @@ from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.model.tokenizer import Tokenizer
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.prompt_set import candidates, write_neurons_csv, write_pairs_csv, write_prompt_set
 from an_neuron.patching.selection import read_neuron
 from an_neuron.patching.sweeps import patch_listed_neurons

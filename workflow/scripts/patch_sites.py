@@ -6,7 +6,7 @@ from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.sweep_files import SITE, write_sweep
 from an_neuron.patching.sweeps import patch_sites
 from an_neuron.prompts.tokens import read_prompts, token_attributes

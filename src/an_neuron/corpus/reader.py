@@ -64,12 +64,11 @@ class Reader:
         _check_associations(bridge, associations, foil)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
-        self.d_vocab, self.signed = bridge.cfg.d_vocab, decoder.gated
+        self.d_vocab, self.signed = decoder.d_vocab, decoder.gated
         self._tokens = studied_tokens(associations)
         self._choice = None if foil is None else (associations[0].token_id, foil)
         self._model, self._norm = decoder.model.base_model, decoder.norm
-        down, _ = decoder.where["post"]
-        self._down = {one.layer: decoder.blocks[one.layer].get_submodule(down) for one in associations}
+        self._down = {one.layer: decoder.module(one.layer, "post") for one in associations}
         if readout == "embedding":
             self._readout = Readout.embedding(decoder, centred=not bridge.ln_final.uses_rms_norm)
         else:

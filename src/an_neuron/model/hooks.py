@@ -18,7 +18,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
     """Let functions see, and change by what they return, what goes into ("in") or comes out of ("out") modules."""
     handles = [
-        module.register_forward_pre_hook(_before(function))
+        module.register_forward_pre_hook(_before(function), with_kwargs=True)
         if end == "in"
         else module.register_forward_hook(_after(function))
         for module, end, function in hooks
@@ -30,10 +30,27 @@ def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
             handle.remove()
 
 
+def rows_apart(function: Function, rows: int) -> Function:
+    """Let a function of [row, pos, ...] see activations whose rows and positions are one axis (inside OPT's blocks)."""
+
+    def apart(activation: Tensor) -> Tensor | None:
+        if activation.ndim > 2:
+            return function(activation)
+        changed = function(activation.unflatten(0, (rows, -1)))
+        return None if changed is None else changed.flatten(0, 1)
+
+    return apart
+
+
 def _before(function: Function) -> Callable[..., Any]:
-    def hook(_module: nn.Module, inputs: tuple) -> Any:
-        changed = function(inputs[0])
-        return None if changed is None else (changed, *inputs[1:])
+    """Return a hook for what a module is called with first, by place or, if nothing is given so, by name."""
+
+    def hook(_module: nn.Module, inputs: tuple, named: dict[str, Any]) -> Any:
+        name = None if inputs else next(iter(named))
+        changed = function(inputs[0] if name is None else named[name])
+        if changed is None:
+            return None
+        return ((changed, *inputs[1:]), named) if name is None else ((), {**named, name: changed})
 
     return hook
 
@@ -41,9 +58,9 @@ def _before(function: Function) -> Callable[..., Any]:
 def _after(function: Function) -> Callable[..., Any]:
     def hook(_module: nn.Module, _inputs: tuple, output: Any) -> Any:
         changed = function(first(output))
-        if changed is None or not isinstance(output, tuple):
+        if changed is None or not isinstance(output, (tuple, list)):
             return changed
-        return (changed, *output[1:])
+        return type(output)((changed, *output[1:]))
 
     return hook
 
@@ -66,4 +83,4 @@ def noting_calls(blocks: Sequence[nn.Module], calls: list[Call]) -> Iterator[Non
 
 def first(output: Any) -> Tensor:
     """Return a module's output, or the first of several."""
-    return output[0] if isinstance(output, tuple) else output
+    return output[0] if isinstance(output, (tuple, list)) else output

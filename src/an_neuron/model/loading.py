@@ -46,8 +46,18 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
         if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
             raise ValueError(f"its weights lack {', '.join(missing)}")
         return TransformerBridge.boot_transformers(str(folder), hf_model=inner.to(device).eval(), device=device)
-    except (OSError, RuntimeError, SafetensorError, ValueError) as error:
-        raise UserError(f"The model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"The model in {folder} cannot be loaded: {said}") from error
 
 
 def process_weights(model: TransformerBridge, processing: Sequence[str] = PROCESSING) -> None:

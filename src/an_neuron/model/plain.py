@@ -1,15 +1,14 @@
 """The plain Hugging Face model behind a TransformerLens bridge: same weights, no hooks, its own attention function.
 
 A bridge puts a component of its own in the place of every module, which costs more than the arithmetic of a short
-batch. Here the original architecture is built again around the same parameters (nothing is copied), its attention goes
-through a function that the caller names, and slow spellings of an activation function are replaced by torch's one-pass
-ones.
+batch. Here the original architecture is built again around the same parameters (nothing is copied), and its attention
+goes through a function that the caller names.
 """
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import ACT2FN
 
@@ -17,6 +16,7 @@ from an_neuron.errors import UserError
 
 TANH_GELUS = tuple(type(ACT2FN[name]) for name in ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"))
 TOLERANCE = 1e-4
+HALF_ROUNDINGS = 16
 
 
 def plain_model(bridge: TransformerBridge, implementation: str) -> Any:
@@ -27,65 +27,45 @@ def plain_model(bridge: TransformerBridge, implementation: str) -> Any:
     bridge
         A TransformerLens bridge.
     implementation
-        transformers' name of the attention function; "sdpa" becomes "eager" where the scores are soft-capped, which
-        SDPA cannot do.
+        transformers' name of the attention function; "sdpa" becomes "eager" where the architecture has none, or the
+        scores are soft-capped, which SDPA cannot do.
 
     Raises
     ------
     UserError
-        If the plain model's logits are not the bridge's: the bridge has been changed by more than its weights.
+        If the architecture does not take the attention function, or the plain model's logits are not the bridge's: the
+        bridge has been changed by more than its weights.
     """
     original = bridge.original_model
     config = type(original.config).from_dict(original.config.to_dict())
     capped = getattr(config, "attn_logit_softcapping", None) is not None
-    config._attn_implementation = "eager" if capped and implementation == "sdpa" else implementation
-    with torch.device("meta"):
-        plain = type(original)(config)
+    try:
+        plain = _unweighted(original, config, "eager" if capped and implementation == "sdpa" else implementation)
+    except (KeyError, ValueError) as error:
+        if implementation != "sdpa":
+            raise UserError(f"{type(original).__name__} does not take the attention {implementation!r}.") from error
+        plain = _unweighted(original, config, "eager")
     for path, module in plain.named_modules():
         if module._parameters or module._buffers:
             _share(_unwrapped(_find(original, path)), module)
-    for module in list(plain.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, TANH_GELUS):
-                setattr(module, name, nn.GELU(approximate="tanh"))
     plain.eval().requires_grad_(False)
+    _forget_lengths(plain)
     _check_same(bridge, plain)
     return plain
 
 
-def module_behind(bridge: TransformerBridge, layer: int, hook: str) -> tuple[str, str]:
-    """Return where a hook point of a block is in the plain block.
-
-    Returns
-    -------
-    tuple of str
-        The path of the module inside the plain block, "mlp.c_proj", and whether the hook is at its "in" or "out".
-
-    Raises
-    ------
-    UserError
-        If the bridge has no such hook point, or it stands for no module of the plain block.
-    """
-    block = bridge.blocks[layer]
-    point = _attribute(block, hook)
-    for path, module in block.named_modules(remove_duplicate=False):
-        *parts, end = path.split(".")
-        if module is point and end in ("hook_in", "hook_out") and "_original_component" not in parts:
-            component, names = block, []
-            for part in parts:
-                component = getattr(component, part)
-                names.append(str(component.name))
-            return ".".join(names), end.removeprefix("hook_")
-    raise UserError(
-        f"This architecture ({type(block).__name__}) has no hook point {hook}, so it cannot be patched there."
-    )
+def with_fast_gelus(model: nn.Module) -> None:
+    """Replace a model's slow spellings of the tanh approximation of GELU by torch's one-pass one, in place."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, TANH_GELUS):
+                setattr(module, name, nn.GELU(approximate="tanh"))
 
 
-def _attribute(block: nn.Module, path: str) -> Any:
-    value: Any = block
-    for part in path.split("."):
-        value = getattr(value, part, None)
-    return value
+def _unweighted(original: nn.Module, config: Any, implementation: str) -> nn.Module:
+    config._attn_implementation = implementation
+    with torch.device("meta"):
+        return type(original)(config)
 
 
 def _unwrapped(module: Any) -> Any:
@@ -108,7 +88,34 @@ def _share(original: Any, plain: nn.Module) -> None:
         if parameter is not None:
             plain._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
     for name in plain._buffers:
-        plain._buffers[name] = getattr(original, name)
+        plain._buffers[name] = getattr(original, name).clone()  # some change as the model runs
+
+
+def _forget_lengths(model: nn.Module) -> None:
+    """Let rotary embeddings start anew for each prompt: a dynamic one keeps the frequencies of the longest so far."""
+    for module in model.modules():
+        state = {name: value for name, value in vars(module).items() if name.endswith("max_seq_len_cached")}
+        if not state:
+            continue
+        original = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False) if "original" in name}
+
+        def forget(
+            module: nn.Module, _inputs: Any, state: dict[str, Any] = state, original: dict[str, Tensor] = original
+        ) -> None:
+            vars(module).update(state)
+            for name, buffer in original.items():
+                module._buffers[name.replace("original_", "")] = buffer.clone()
+
+        module.register_forward_pre_hook(forget)
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Return how far logits that two ways of computing in a precision give may differ, as a share of their size.
+
+    In float32 (and float64, whose results are given in float32) 1e-4, some ten times what rounding does; in bfloat16 and
+    float16 sixteen roundings, 0.125 and 0.016.
+    """
+    return TOLERANCE if dtype.itemsize >= 4 else HALF_ROUNDINGS * torch.finfo(dtype).eps
 
 
 @torch.inference_mode()
@@ -116,13 +123,19 @@ def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
     """Hold a few tokens' log-probabilities of the plain model against the bridge's."""
     ids = torch.arange(3, device=bridge.cfg.device)[None] % bridge.cfg.d_vocab
     of_plain = plain(ids, use_cache=False).logits.float().log_softmax(-1)
-    of_bridge = bridge(ids).float().log_softmax(-1)
+    try:
+        of_bridge = bridge(ids).float().log_softmax(-1)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"TransformerLens' bridge of this model ({type(plain).__name__}) cannot run: {str(error).splitlines()[0]}"
+        ) from error
     if not of_bridge.isfinite().all():
         raise UserError("The model's logits are not finite numbers; its weights may be damaged.")
     worst = float((of_plain - of_bridge).abs().max())
-    if not worst <= TOLERANCE * max(1.0, float(of_bridge.abs().max())):
+    if not worst <= tolerance(next(plain.parameters()).dtype) * max(1.0, float(of_bridge.abs().max())):
         raise UserError(
-            f"This model cannot be patched exactly: without the bridge's hooks its log-probabilities differ by "
-            f"{worst:.1e}. Use a freshly loaded bridge, before its weights are processed (recovery is the same) and "
-            "without hooks that change activations."
+            f"This model ({type(plain).__name__}) cannot be patched exactly: as transformers runs it, its "
+            f"log-probabilities differ by {worst:.1e} from those of its TransformerLens bridge. Give a freshly loaded "
+            "bridge, before its weights are processed (recovery is the same) and without hooks that change activations; "
+            "if it is one, TransformerLens does not treat this configuration rightly."
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.model.decoder import Decoder
-from an_neuron.model.hooks import Hook, hooked
+from an_neuron.model.hooks import Hook, hooked, rows_apart
 from an_neuron.prompts.pairs import PromptPair
 
 
@@ -44,11 +44,14 @@ def activation_changes(
 
 def _activations(decoder: Decoder, ids: Sequence[int], layers: Sequence[int]) -> Tensor:
     """Return hook_post of some layers, [layer, pos, d_mlp]."""
-    path, end = decoder.where["post"]
     seen: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Hook:
-        return decoder.blocks[layer].get_submodule(path), end, lambda activation: seen.update({layer: activation[0]})
+        return (
+            decoder.module(layer, "post"),
+            "in",
+            rows_apart(lambda activation: seen.update({layer: activation[0]}), 1),
+        )
 
     with hooked([keep(layer) for layer in layers]):
         decoder.model(torch.tensor([list(ids)], device=decoder.device), use_cache=False)

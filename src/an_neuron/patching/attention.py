@@ -2,7 +2,7 @@
 
 Registered with transformers as an attention implementation, so that every architecture's block calls it. While an
 engine's modules are under a `SharedPrefix`, the rows' queries meet the prefix keys of the corrupted run in one product
-for all rows, instead of each row getting a copy of them, and head activations can be read and patched.
+for all rows, instead of each row getting a copy of them, and patterns can be read and patched.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,28 +19,29 @@ from transformers.masking_utils import eager_mask
 from an_neuron.errors import UserError
 
 NAME = "an_neuron_shared_prefix"
-UNSUPPORTED = ("position_bias", "s_aux", "sinks", "head_mask")
+UNSUPPORTED = ("position_bias", "sinks", "head_mask")
 """What some architectures pass to their attention function, and this one does not know."""
 
-Change = Callable[[int, str, Tensor], Tensor]
-"""(layer, site, activation [row, head, pos, ...]) -> the activation that goes on."""
+Change = Callable[[int, Tensor], Tensor]
+"""(layer, pattern [row, head, pos, prefix + pos]) -> the pattern that goes on."""
 
 
-def unchanged(_layer: int, _site: str, activation: Tensor) -> Tensor:
-    """Let an activation go on as it is."""
-    return activation
+def unchanged(_layer: int, pattern: Tensor) -> Tensor:
+    """Let a pattern go on as it is."""
+    return pattern
 
 
 @dataclass(frozen=True)
 class SharedPrefix:
     """Keys and values, by layer, of the positions that all rows share: [kv_head, prefix, d_head].
 
-    `change` sees the rows' q, k, v, pattern and z of every layer and may return other ones.
+    `change` sees the rows' patterns of every layer and may return other ones; `see` sees keys and values.
     """
 
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
     change: Change = unchanged
+    see: Callable[[int, Tensor, Tensor], None] | None = None
 
 
 ORDINARY = SharedPrefix()
@@ -56,10 +57,9 @@ class Attention:
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         self.prefix = ORDINARY
-        for block in blocks:
+        for layer, block in enumerate(blocks):
             for module in block.modules():
-                if hasattr(module, "layer_idx"):
-                    module.an_neuron_attention = self  # type: ignore[assignment]
+                module.an_neuron_attention = self, layer  # type: ignore[assignment]
 
     @contextmanager
     def under(self, prefix: SharedPrefix) -> Iterator[None]:
@@ -79,6 +79,7 @@ def shared_prefix_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attend from every row's positions to the shared prefix and to the row's own positions.
@@ -86,7 +87,7 @@ def shared_prefix_attention(
     Parameters
     ----------
     module
-        The block's attention; its `layer_idx` finds the prefix.
+        The block's attention.
     query
         [row, head, pos, d_head].
     key, value
@@ -95,6 +96,8 @@ def shared_prefix_attention(
         Added to the scores, [row or 1, 1, pos, prefix + pos], or None.
     scaling, softcap
         As the architecture asks.
+    s_aux
+        A score for each head that no key has, a sink (GPT-OSS), [head].
 
     Returns
     -------
@@ -103,17 +106,26 @@ def shared_prefix_attention(
     """
     if unknown := [name for name in UNSUPPORTED if kwargs.get(name) is not None]:
         raise UserError(f"This architecture's attention uses {', '.join(unknown)}, which exact patching does not know.")
-    attention = getattr(module, "an_neuron_attention", None)
-    prefix, layer = ORDINARY if attention is None else attention.prefix, int(module.layer_idx)  # type: ignore[arg-type]
-    query, key, value = (prefix.change(layer, *part) for part in (("q", query), ("k", key), ("v", value)))
+    attention, layer = getattr(module, "an_neuron_attention", (None, 0))  # type: ignore[misc]
+    prefix: SharedPrefix = ORDINARY if attention is None else attention.prefix
+    if prefix.see is not None:
+        prefix.see(layer, key, value)
     scores = _scores(query, key, prefix.keys.get(layer)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if attention_mask is not None:
         scores = scores + attention_mask
-    pattern = prefix.change(layer, "pattern", scores.softmax(-1))
-    z = prefix.change(layer, "z", _weighted(pattern, value, prefix.values.get(layer)))
+    pattern = prefix.change(layer, _pattern(scores, s_aux))
+    z = _weighted(pattern, value, prefix.values.get(layer))
     return rearrange(z, "row head pos d_head -> row pos head d_head").contiguous(), None
+
+
+def _pattern(scores: Tensor, sink: Tensor | None) -> Tensor:
+    """Return the softmax of scores [row, head, pos, key] over the keys, and a sink if there is one."""
+    if sink is None:
+        return scores.softmax(-1)
+    with_sink = torch.cat([scores, sink.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)], dim=-1)
+    return with_sink.softmax(-1)[..., :-1]
 
 
 def _scores(query: Tensor, key: Tensor, shared: Tensor | None) -> Tensor:

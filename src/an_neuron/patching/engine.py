@@ -1,94 +1,131 @@
-"""A model made ready to be patched exactly: its plain blocks, where their sites are, and what follows the last one."""
+"""A model made ready to be patched exactly: in one pass where its architecture allows it, else the ordinary way."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+import logging
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
-from transformers.pytorch_utils import Conv1D
 
 from an_neuron.errors import UserError
-from an_neuron.model.decoder import Decoder
-from an_neuron.model.hooks import Hook
-from an_neuron.patching import attention
+from an_neuron.model.plain import tolerance
+from an_neuron.patching.metric import Metric
+from an_neuron.patching.ordinary import OrdinaryModel, OrdinaryPass
+from an_neuron.patching.patches import NOTHING, Patches
+from an_neuron.patching.runs import Site
+from an_neuron.patching.wave_model import WaveModel
+from an_neuron.patching.wavefront import Pass
+from an_neuron.patching.waves import TOO_SMALL
 
-WAVE_BYTES = (2 << 30, 400 << 20)
-"""Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
-Logits = Callable[[Sequence[int] | None], Tensor]
-Metric = Callable[[Tensor, Logits], Tensor]
-"""(final residual [row, d_model], logits(tokens) -> [row, token]) -> a number for each row, [row]."""
-
-
-@dataclass(frozen=True)
-class LogitDifference:
-    """The metric logit(answer) - logit(foil)."""
-
-    answer: int
-    foil: int
-
-    def __call__(self, residual: Tensor, logits: Logits) -> Tensor:
-        """Return logit(answer) - logit(foil) of each row."""
-        answer, foil = logits((self.answer, self.foil)).unbind(-1)
-        return answer - foil
+log = logging.getLogger(__name__)
+WAYS = ("fast", "ordinary")
+UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, UserError, ValueError)
+"""What a block may raise that cannot run many rows behind shared keys and values."""
 
 
-class Engine(Decoder):
+class Engine:
     """A model ready to be patched exactly.
 
     Parameters
     ----------
     bridge
-        A TransformerLens bridge, with raw or processed weights.
+        A TransformerLens bridge, with raw or processed weights, in float32, float64, bfloat16 or float16.
+    way
+        "fast" for one pass for all patches, "ordinary" for one ordinary forward per patch, some tens or hundreds of
+        times slower. By default the fast way, and where the architecture does not allow it, the ordinary one; which it
+        is stands in the result.
 
     Raises
     ------
     UserError
-        If the architecture cannot be treated exactly.
+        If the architecture cannot be patched exactly.
     """
 
-    def __init__(self, bridge: TransformerBridge) -> None:
-        super().__init__(bridge, attention.NAME)
-        self.attention = attention.Attention(self.blocks)
+    def __init__(self, bridge: TransformerBridge, way: str | None = None) -> None:
+        if not isinstance(bridge, TransformerBridge):
+            raise UserError(
+                f"A model is patched as a TransformerLens bridge, or an Engine made of one; not {bridge!r}."
+            )
+        if way not in (None, *WAYS):
+            raise UserError(f"The way is one of {', '.join(WAYS)}, or None; not {way!r}.")
+        self.ordinary, self.way, self._said = OrdinaryModel(bridge), way, set[str]()
+        self.fast = None if way == "ordinary" else self._wave_model(bridge)
 
-    def batch(self, ids: Sequence[int]) -> Tensor:
-        """Return token ids as a batch of one row, [1, pos]."""
-        return torch.tensor([list(ids)], device=self.device)
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return self.ordinary.n_layers
 
-    def w_out(self, layer: int) -> Tensor:
-        """Return a layer's output weights, [d_mlp, d_model]."""
-        module = self.blocks[layer].get_submodule(self.where["post"][0])
-        if isinstance(module, Conv1D):
-            return module.weight
-        if isinstance(module, nn.Linear):
-            return module.weight.T
-        raise UserError(
-            f"The neurons' output weights are a {type(module).__name__}, which exact patching does not know."
-        )
+    def check_ids(self, ids: Sequence[int]) -> None:
+        """Stop where a prompt is empty, too long, or holds what is not a token's id."""
+        if not ids:
+            raise UserError("A prompt has no tokens.")
+        for token in ids:
+            if not isinstance(token, int) or not 0 <= token < self.ordinary.d_vocab:
+                raise UserError(
+                    f"{token!r} is no token id; the model's vocabulary has ids 0 to {self.ordinary.d_vocab - 1}."
+                )
+        if self.ordinary.n_ctx is not None and len(ids) > self.ordinary.n_ctx:
+            raise UserError(f"A prompt has {len(ids)} tokens; the model's context holds {self.ordinary.n_ctx}.")
 
-    def tokens_per_wave(self, length: int) -> int:
-        """Return how many token positions of prompts of a length may run at once, by what one takes in a block."""
-        config = self.model.config
-        floats = 3 * self.d_mlp + 10 * config.hidden_size + 4 * config.num_attention_heads * length
-        return max(1, WAVE_BYTES[self.device.type == "cpu"] // (4 * floats))
+    def open(
+        self, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site]
+    ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
+        """Return a prompt pair on the ordinary model, and on the one that is swept.
 
-    def mlp_norm(self, layer: int) -> nn.Module | None:
-        """Return the norm between a layer's output weights and the residual stream, where there is one (Gemma 2)."""
-        path = self.where["mlp_out"][0]
-        return None if self.where["post"][0].startswith(f"{path}.") else self.blocks[layer].get_submodule(path)
-
-    def last_position_hooks(self, layer: int) -> list[Hook]:
-        """Return hooks that let a block compute only what its last position needs.
-
-        The heads' outputs and the MLP's input are cut to the last position; in the residual sums around them it
-        broadcasts over the others, whose values are then wrong, and unused.
+        Parameters
+        ----------
+        base, source
+            Token ids of the prompt that is patched, and of the one that the patches come from.
+        metric
+            What is measured at the end.
+        keep
+            Sites whose activations are needed.
         """
-        block = self.blocks[layer]
-        mlp = self.where["post"][0].rpartition(".")[0]
-        cut = [block.get_submodule(self.where["z"][0]), block.get_submodule(mlp)]
-        return [(module, "in", lambda activation: activation[:, -1:]) for module in cut]
+        ordinary = OrdinaryPass(self.ordinary, base, source, metric)
+        if self.fast is None:
+            return ordinary, ordinary
+        if self.way == "fast":
+            return ordinary, Pass(self.fast, base, source, metric, keep)
+        for _ in range(2):
+            try:
+                passed = Pass(self.fast, base, source, metric, keep)
+                _try(passed, ordinary)
+                return ordinary, passed
+            except torch.OutOfMemoryError:
+                raise UserError(TOO_SMALL) from None
+            except UNFIT as error:
+                reason = error
+                if not self.fast.cuts_last_block:
+                    break
+                self.fast.cuts_last_block = False  # the last block may be of a kind that must see all positions
+        self._take_ordinary_way(reason)
+        return ordinary, ordinary
 
-    def measure(self, metric: Metric, residual: Tensor) -> Tensor:
-        """Return the metric of final residuals, [row]."""
-        return metric(residual, partial(self.logits, residual)).float()
+    def _wave_model(self, bridge: TransformerBridge) -> WaveModel | None:
+        try:
+            return WaveModel(bridge)
+        except UNFIT as error:
+            if self.way == "fast":
+                raise
+            self._take_ordinary_way(error)
+            return None
+
+    def _take_ordinary_way(self, reason: Exception) -> None:
+        name, said = type(self.ordinary.model).__name__, str(reason).rstrip(".")
+        if not isinstance(reason, UserError):
+            said = f"its blocks, run behind shared keys and values, raise {type(reason).__name__}: {said}"
+        if said not in self._said:
+            log.warning("%s is patched the ordinary way, one forward per patch, which is slower: %s.", name, said)
+        self._said.add(said)
+
+
+def _try(passed: Pass, ordinary: OrdinaryPass) -> None:
+    """Run rows without a patch, which must end as the base run does, and hold both runs against ordinary ones."""
+    two = torch.zeros(2, dtype=torch.long, device=passed.device)
+    (nothing,) = passed.sweep([Patches(0, NOTHING, two)])
+    size = max(1.0, abs(float(ordinary.base_value)), abs(float(ordinary.source_value)))
+    base, source = ordinary.base_value, ordinary.source_value
+    for found, expected in ((nothing, base), (passed.base_value, base), (passed.source_value, source)):
+        worst = float((found - expected).abs().max())
+        if not worst <= tolerance(passed.model.dtype) * size:
+            raise UserError(f"its blocks, run behind shared keys and values, give a value that is {worst:.1e} off")

@@ -1,20 +1,20 @@
 """Patches of one site of one layer, and which of a wave's rows are theirs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from an_neuron.model.decoder import HEAD_SITES
+from an_neuron.model.places import HEAD_SITES
 
-CONTROLS = ("nothing", "everything")
-"""A row like the base run, and one whose whole residual stream is the source run's: both must end where those do."""
+NOTHING = "nothing"
+"""A row like the base run, which must end where that does."""
 INSIDE = ("resid_mid", "attn_out", *HEAD_SITES)
 """Sites inside a block, that are patched while it runs."""
-ENTERING = (*CONTROLS, "resid_pre", *INSIDE)
-"""Sites whose rows run through the layer's own block; mlp_out and post (neurons) only change what leaves it."""
+LEAVING = ("mlp_out", "post")
+"""Sites (post: neurons) that, as a rule, only change what leaves the block, so that it need not run."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class Patches:
         Positions (counted from p0), heads, or neurons, [row].
     pos
         For neurons: the one position (counted from p0) that is patched, [row]; all positions if None.
+    runs_block
+        Whether the rows run through the layer's own block even though the site is one of `LEAVING`.
     """
 
     layer: int
     site: str
     items: Tensor
     pos: Tensor | None = None
+    runs_block: bool = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -40,7 +43,12 @@ class Patches:
     @property
     def enters(self) -> bool:
         """Whether the rows run through the layer's own block."""
-        return self.site in ENTERING
+        return self.site not in LEAVING or self.runs_block
+
+    @property
+    def inside(self) -> bool:
+        """Whether the patches are put in while the layer's block runs."""
+        return self.site in INSIDE or self.runs_block
 
     @property
     def rank(self) -> tuple[int, bool]:
@@ -49,7 +57,7 @@ class Patches:
 
     def of(self, which: Tensor | slice) -> "Patches":
         """Return some of the patches."""
-        return Patches(self.layer, self.site, self.items[which], None if self.pos is None else self.pos[which])
+        return replace(self, items=self.items[which], pos=None if self.pos is None else self.pos[which])
 
     def split(self, at: int) -> tuple["Patches", "Patches"]:
         """Return the first `at` patches, and the others."""
@@ -63,9 +71,9 @@ class Live:
     rows: slice
     patches: Patches
 
-    def places(self, activation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the index of each patch's row and item in an activation [row, item, ...]."""
-        return torch.arange(self.rows.start, self.rows.stop, device=activation.device), self.patches.items
+    def index(self, activation: Tensor) -> Tensor:
+        """Return each patch's row in a wave's activation, [row]."""
+        return torch.arange(self.rows.start, self.rows.stop, device=activation.device)
 
 
 def live(patches: Sequence[Patches]) -> Iterator[Live]:

@@ -1,6 +1,7 @@
 """What the base run and the source run of a prompt pair leave behind: recorded once, read by every wave."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,12 +9,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from an_neuron.model.hooks import Call, Hook, hooked, noting_calls
+from an_neuron.errors import UserError
+from an_neuron.model.hooks import Call, Hook, hooked, noting_calls, rows_apart
 from an_neuron.patching.attention import SharedPrefix
-from an_neuron.patching.engine import Engine, Metric
+from an_neuron.patching.metric import Metric
+from an_neuron.patching.wave_model import WaveModel
 
-Place = tuple[int, str]
-"""A layer and a site."""
+Site = tuple[int, str]
+"""A layer and a site of it."""
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Run:
     Attributes
     ----------
     sites
-        Activations by layer and site, [pos, ...] or [head, pos, ...].
+        Activations by layer and site, [pos, column], or [head, pos, key] for patterns.
     resid_post
         What leaves each block, [pos, d_model].
     calls
@@ -32,7 +35,7 @@ class Run:
         The metric, a number.
     """
 
-    sites: dict[Place, Tensor] = field(default_factory=dict)
+    sites: dict[Site, Tensor] = field(default_factory=dict)
     resid_post: list[Tensor] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     value: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
@@ -43,66 +46,93 @@ class Recorder:
 
     Parameters
     ----------
-    engine
+    model
         The model.
     keep
         Sites whose activations are needed; resid_pre is kept of every layer.
     """
 
-    def __init__(self, engine: Engine, keep: set[Place]) -> None:
-        self.engine, self.keep, self.run = engine, keep, Run()
+    def __init__(self, model: WaveModel, keep: set[Site]) -> None:
+        self.model, self.keep, self.run, self.attended = model, keep, Run(), set[int]()
 
     def hooks(self) -> list[Hook]:
         """Return the hooks that record what goes in and out of blocks and of their modules."""
         hooks: list[Hook] = []
-        for layer, block in enumerate(self.engine.blocks):
+        for layer, block in enumerate(self.model.blocks):
             hooks.append((block, "in", partial(self._record, (layer, "resid_pre"))))
             hooks.append((block, "out", self._record_resid_post))
-        return hooks + [hook for place in self.keep for hook in self._site_hooks(place)]
+        return hooks + [hook for site in self.keep for hook in self._site_hooks(site)]
 
-    def see(self, layer: int, site: str, activation: Tensor) -> Tensor:
-        """Record a head site, [1, head, pos, ...], from inside the attention function."""
-        if (layer, site) in self.keep:
-            self._record((layer, site), activation)
-        return activation
+    def see(self, layer: int, pattern: Tensor) -> Tensor:
+        """Record the pattern, [1, head, pos, key], from inside the attention function."""
+        self.attended.add(layer)
+        if (layer, "pattern") in self.keep:
+            self._record((layer, "pattern"), pattern)
+        return pattern
 
-    def _site_hooks(self, place: Place) -> list[Hook]:
-        layer, site = place
-        if site not in self.engine.where or site == "z":  # z is seen inside the attention function, by head
+    def _site_hooks(self, site: Site) -> list[Hook]:
+        layer, name = site
+        if name in ("resid_pre", "pattern"):
             return []
-        path, end = self.engine.where[site]
-        module = self.engine.blocks[layer].get_submodule(path)
-        hooks: list[Hook] = [(module, end, partial(self._record, place))]
-        if site == "post":
-            hooks.append((module, "out", partial(self._record, (layer, "w_out"))))
+        place, module = self.model.place(layer, name), self.model.module(layer, name)
+        hooks: list[Hook] = [(module, place.end, rows_apart(partial(self._record, site), 1))]
+        if name == "post":
+            hooks.append((module, "out", rows_apart(partial(self._record, (layer, "w_out")), 1)))
         return hooks
 
-    def _record(self, place: Place, activation: Tensor) -> None:
-        self.run.sites[place] = activation[0]
+    def _record(self, site: Site, activation: Tensor) -> None:
+        self.run.sites[site] = activation[0]
 
     def _record_resid_post(self, activation: Tensor) -> None:
         self.run.resid_post.append(activation[0])
 
 
 @torch.inference_mode()
-def record(engine: Engine, ids: Sequence[int], cache: DynamicCache, metric: Metric, keep: set[Place]) -> Run:
-    """Run the positions from p0 on once, behind a cache of those before, and keep what the sweeps need."""
-    recorder = Recorder(engine, keep)
+def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Metric, keep: set[Site]) -> Run:
+    """Run the positions from p0 on once, behind a cache of those before, and keep what the sweeps need.
+
+    Raises
+    ------
+    UserError
+        If a block's attention does not go through transformers' interface, where rows can share their prefix, or blocks
+        share anything else than the residual stream (keys and values of other layers: Gemma 4).
+    """
+    recorder = Recorder(model, keep)
     run, seeing = recorder.run, SharedPrefix(change=recorder.see)
-    with engine.attention.under(seeing), hooked(recorder.hooks()), noting_calls(engine.blocks, run.calls):
-        engine.model(engine.batch(ids), past_key_values=cache, use_cache=True)
-    for (layer, site), activation in run.sites.items():
-        if site in ("k", "v"):  # behind those of the cache
-            run.sites[layer, site] = activation[:, -len(ids) :]
-    run.value = engine.measure(metric, run.resid_post[-1][-1:])[0]
+    with model.attention.under(seeing), hooked(recorder.hooks()), noting_calls(model.blocks, run.calls):
+        model.model(model.batch(ids), past_key_values=cache, use_cache=True)
+    handed = [value for positional, named in run.calls for value in (*positional, *named.values())]
+    if any(isinstance(value, (Mapping, MutableSequence)) and value for value in handed):
+        raise UserError("its blocks hand on more than the residual stream")
+    if len(recorder.attended) < model.n_layers:
+        raise UserError("not every one of its blocks attends through transformers' attention interface")
+    run.value = model.measure(metric, run.resid_post[-1][-1:])[0]
     return run
 
 
-def record_prefix(engine: Engine, ids: Sequence[int]) -> tuple[DynamicCache, SharedPrefix]:
-    """Run the positions before p0; return their keys and values as a cache, and as what all rows share."""
+@torch.inference_mode()
+def record_prefix(model: WaveModel, ids: Sequence[int], length: int) -> tuple[DynamicCache, SharedPrefix]:
+    """Run a prompt; return keys and values of its first positions as a cache, and as what all rows share.
+
+    The whole prompt runs, since rotary embeddings may depend on its length.
+    """
     cache = DynamicCache()
-    if ids:
-        engine.model(engine.batch(ids), past_key_values=cache, use_cache=True)
-    keys = {layer: kept.keys[0] for layer, kept in enumerate(cache.layers)}
-    values = {layer: kept.values[0] for layer, kept in enumerate(cache.layers)}
+    keys, values = dict[int, Tensor](), dict[int, Tensor]()
+
+    def see(layer: int, key: Tensor, value: Tensor) -> None:
+        keys[layer], values[layer] = key[0, :, :length], value[0, :, :length]
+
+    if length:
+        with model.attention.under(SharedPrefix(see=see)):
+            model.model(model.batch(ids), past_key_values=cache, use_cache=True)
+        cache.crop(length - len(ids))  # a negative number: so many fewer
     return cache, SharedPrefix(keys, values)
+
+
+def record_both(
+    model: WaveModel, base: Sequence[int], source: Sequence[int], start: int, metric: Metric, keep: set[Site]
+) -> tuple[Run, Run, SharedPrefix]:
+    """Return the runs of base and source from their first different position on, and what they share before it."""
+    cache, prefix = record_prefix(model, base, start)
+    base_run, source_run = (record(model, ids[start:], deepcopy(cache), metric, keep) for ids in (base, source))
+    return base_run, source_run, prefix

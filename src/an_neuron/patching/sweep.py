@@ -1,16 +1,24 @@
 """What a sweep measures, and recovery: how much of the clean run's metric a patch brings back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from an_neuron.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+    from an_neuron.patching.spot_checks import SpotCheck
+
+
+@dataclass(frozen=True, repr=False)
 class Sweep:
-    """The metric (a logit difference, as a rule) of prompt pairs.
+    """The metric (a logit difference, as a rule) of prompt pairs, in float32.
 
     Attributes
     ----------
@@ -18,15 +26,55 @@ class Sweep:
         Of the prompts as they are, [prompt_pair].
     patched
         With each patch, [prompt_pair, ...]; NaN where a shorter prompt has no such position.
-    nothing, everything
-        Of the controls, [prompt_pair]: must be those of the base and of the source run.
+    checks
+        Values measured again by ordinary forwards, with their differences: the rounding of the others.
+    way
+        "fast", "ordinary", or "fast and ordinary" where prompt pairs differ.
+    axes
+        Names of the axes of `patched` behind the first, and what is along each: layers, positions from the prompts' end
+        (-1 is the last), heads, neurons.
     """
 
     clean: Tensor
     corrupted: Tensor
     patched: Tensor
-    nothing: Tensor
-    everything: Tensor
+    checks: tuple["SpotCheck", ...] = ()
+    way: str = "fast"
+    axes: tuple[tuple[str, Sequence[int | str]], ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what was swept, and how exact it is, in a line."""
+        shape = " x ".join(f"{len(along)} {name}" for name, along in self.axes) or f"{list(self.patched.shape[1:])}"
+        pairs = f"{len(self.clean)} prompt pair{'s' if len(self.clean) > 1 else ''}"
+        ends = f"clean {float(self.clean.mean()):.3g}, corrupted {float(self.corrupted.mean()):.3g}"
+        checked = f"{len(self.checks)} spot checks within {self.rounding:.0e}"
+        return f"<Sweep of {shape}, {pairs}: {ends}, largest recovery {self._largest():.3g}; {self.way} way, {checked}>"
+
+    @property
+    def rounding(self) -> float:
+        """The largest difference of a spot check, in the metric's unit; NaN without spot checks."""
+        return max((check.difference for check in self.checks), default=float("nan"))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return recovery and mean metric of each patch, indexed by the axes' names; `.to_xarray()` works on it.
+
+        A position that no prompt pair has is left out.
+        """
+        import pandas as pd
+
+        names = [name for name, _ in self.axes] or ["patch"]
+        along = [values for _, values in self.axes] or [range(self.recovery.numel())]
+        columns = {"recovery": self.recovery, "standard_error": self.standard_error, "patched": self.patched.nanmean(0)}
+        index = pd.MultiIndex.from_tuples(list(product(*along)), names=names)
+        frame = pd.DataFrame({name: values.flatten().numpy() for name, values in columns.items()}, index=index)
+        return frame[frame["recovery"].notna()]
+
+    def top(self, k: int = 10) -> "pd.DataFrame":
+        """Return the k patches of the largest recovery, as rows of `to_frame` with the axes as columns."""
+        return self.to_frame().nlargest(k, "recovery").reset_index()
+
+    def _largest(self) -> float:
+        return float(self.recovery[self.recovery.isfinite()].max())
 
     @property
     def recovery_per_prompt_pair(self) -> Tensor:
@@ -58,8 +106,8 @@ def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
     """
     if bool((clean == corrupted).any()):
         raise UserError(
-            "The clean and the corrupted prompt have the same logit difference, so there is nothing to recover; choose "
-            "prompts, or an answer and a foil, between which the model changes its mind."
+            "The clean and the corrupted prompt measure the same, so there is nothing to recover; choose prompts, or an "
+            "answer and a foil, between which the model changes its mind."
         )
     return (patched - corrupted) / (clean - corrupted)
 

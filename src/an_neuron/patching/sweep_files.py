@@ -32,10 +32,13 @@ def _sweep_schema(
         "clean": Field("prompt_pair", "float32", LOGITS, "logit difference of the clean prompt"),
         "corrupted": Field("prompt_pair", "float32", LOGITS, "logit difference of the corrupted prompt"),
         "standard_error": Field(axes, "float32", RECOVERY, "standard error of the prompt pairs' recovery"),
-        "nothing": Field("prompt_pair", "float32", LOGITS, "control: a row without a patch"),
-        "everything": Field("prompt_pair", "float32", LOGITS, "control: a row patched in all of its stream"),
+        "spot_check": Field("check", "text", "", "what was measured again by an ordinary forward"),
+        "spot_check_prompt_pair": Field("check", "int32", "", "number of its prompt pair"),
+        "spot_check_logit_difference": Field("check", "float32", LOGITS, "as this file has it"),
+        "spot_check_ordinary": Field("check", "float32", LOGITS, "as the ordinary forward gives it"),
     }
-    return Schema(path, description, {**fields, **(named or {})}, {**COMPARED, **patched})
+    way = {"way": "fast: all patches in one pass; ordinary: one forward per patch"}
+    return Schema(path, description, {**fields, **(named or {})}, {**COMPARED, **patched, **way})
 
 
 SITE = _sweep_schema(
@@ -82,7 +85,9 @@ def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Ma
         "clean": sweep.clean,
         "corrupted": sweep.corrupted,
         "standard_error": sweep.standard_error,
-        "nothing": sweep.nothing,
-        "everything": sweep.everything,
+        "spot_check": [check.what for check in sweep.checks],
+        "spot_check_prompt_pair": [check.prompt_pair for check in sweep.checks],
+        "spot_check_logit_difference": [check.value for check in sweep.checks],
+        "spot_check_ordinary": [check.ordinary for check in sweep.checks],
     }
-    hdf5.write(path, schema, {**values, **named}, attributes)
+    hdf5.write(path, schema, {**values, **named}, {**attributes, "way": sweep.way})

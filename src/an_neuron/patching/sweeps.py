@@ -8,26 +8,31 @@
     neurons.patched  # [prompt_pair, layer, d_mlp]
 
 Every function takes a TransformerLens bridge, or an `Engine` made of one, which may be used again. The result is that
-of one forward pass per patch with TransformerLens' hooks, to float32 rounding; `wavefront` shows how one pass finds it.
-A run measures its own controls: nothing patched must give the base run, everything patched the source run, else it
-stops.
+of one ordinary forward per patch, to rounding; `wavefront` shows how one pass finds it. Each sweep proves it: both
+prompts and some patches are measured again by ordinary forwards, and where one differs, the sweep stops (`spot_checks`).
+Sites mean TransformerLens' hooks (`model.places`). The values are float32 whatever the model's precision; what rounding
+does to them is the sweep's `rounding`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
-from an_neuron.patching.engine import Engine, Metric
+from an_neuron.model.places import HEAD_SITES as KNOWN_HEAD_SITES
+from an_neuron.patching.engine import Engine
+from an_neuron.patching.metric import Metric
 from an_neuron.patching.plan import Plan, run
-from an_neuron.patching.runs import Place
+from an_neuron.patching.runs import Site
 from an_neuron.patching.sweep import Sweep
-from an_neuron.prompts.pairs import PromptPair
+from an_neuron.prompts.pairs import PromptPair, first_difference
 
 SITES = ("resid_pre", "attn_out", "mlp_out")
 HEAD_SITES = ("z", "v", "pattern")
+KNOWN_SITES = ("resid_pre", "resid_mid", "attn_out", "mlp_out")
 
 
 def patch_sites(
@@ -65,12 +70,17 @@ def patch_sites(
     Raises
     ------
     UserError
-        If the architecture cannot be treated exactly or has no such site, or a control fails.
+        If an argument is wrong, the architecture cannot be patched exactly or has no such site, clean and corrupted
+        prompt measure the same to rounding, or a spot check fails.
     """
     engine = _engine(model)
-    _check_sites(sites, [site for site in ("resid_pre", *engine.where) if site not in ("post", "z")])
+    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    sites = _checked_sites(engine, sites, KNOWN_SITES)
     plan = Plan(_everywhere(engine, sites), {}, True, noising, tokens_per_wave)
-    return _by_site(run(engine, prompt_pairs, metric, plan), engine, sites)
+    longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
+    axes = (("layer", range(engine.n_layers)), ("pos", range(-longest, 0)))
+    swept = run(engine, prompt_pairs, metric, plan)
+    return {site: _over_layers(swept, _everywhere(engine, [site]), axes) for site in sites}
 
 
 def patch_heads(
@@ -93,9 +103,16 @@ def patch_heads(
         heads.
     """
     engine = _engine(model)
-    _check_sites(sites, list(engine.n_heads))
-    plan = Plan(_everywhere(engine, sites), engine.n_heads, False, noising, tokens_per_wave)
-    return _by_site(run(engine, prompt_pairs, metric, plan), engine, sites)
+    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    sites = _checked_sites(engine, sites, KNOWN_HEAD_SITES)
+    n_heads = {site: _number(engine, site, range(engine.n_layers)) for site in sites}
+    plan = Plan(_everywhere(engine, sites), n_heads, False, noising, tokens_per_wave)
+    swept = run(engine, prompt_pairs, metric, plan)
+    layers = ("layer", range(engine.n_layers))
+    return {
+        site: _over_layers(swept, _everywhere(engine, [site]), (layers, ("head", range(n_heads[site]))))
+        for site in sites
+    }
 
 
 def patch_neurons(
@@ -125,12 +142,15 @@ def patch_neurons(
         `patched` is [prompt_pair, layer, d_mlp], or [prompt_pair, layer, d_mlp, pos].
     """
     engine = _engine(model)
-    layers = range(engine.n_layers) if layers is None else layers
-    if wrong := [layer for layer in layers if not 0 <= layer < engine.n_layers]:
-        raise UserError(f"There is no layer {wrong[0]}; this model has layers 0 to {engine.n_layers - 1}.")
-    places = [(layer, "post") for layer in layers]
-    plan = Plan(places, {"post": engine.d_mlp}, per_position, noising, tokens_per_wave)
-    return _over_layers(run(engine, prompt_pairs, metric, plan), places)
+    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    layers = _checked_layers(engine, layers)
+    d_mlp = _number(engine, "post", layers)
+    sites = [(layer, "post") for layer in layers]
+    plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave)
+    longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
+    positions = (("pos", range(-longest, 0)),) if per_position else ()
+    axes = (("layer", layers), ("neuron", range(d_mlp)), *positions)
+    return _over_layers(run(engine, prompt_pairs, metric, plan), sites, axes)
 
 
 def patch_listed_neurons(
@@ -157,38 +177,115 @@ def patch_listed_neurons(
         `patched` is [prompt_pair, neuron], in the order of the neurons.
     """
     engine = _engine(model)
-    listed: dict[Place, list[int]] = {}
-    for layer, index in neurons:
-        if not (0 <= layer < engine.n_layers and 0 <= index < engine.d_mlp):
-            raise UserError(
-                f"There is no neuron {layer}.{index}; this model has {engine.n_layers} layers of {engine.d_mlp} each."
-            )
-        listed.setdefault((layer, "post"), []).append(index)
-    plan = Plan(sorted(listed), {"post": engine.d_mlp}, False, noising, tokens_per_wave, listed)
+    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    listed = _checked_neurons(engine, neurons)
+    widths = {site: engine.ordinary.n_items(*site) or 0 for site in listed}
+    plan = Plan(sorted(listed), {"post": max(widths.values())}, False, noising, tokens_per_wave, listed)
     swept = run(engine, prompt_pairs, metric, plan)
     columns = [swept[layer, "post"].patched[:, listed[layer, "post"].index(index)] for layer, index in neurons]
-    return replace(next(iter(swept.values())), patched=torch.stack(columns, dim=1))
+    axes = (("neuron", [f"{layer}.{index}" for layer, index in neurons]),)
+    return replace(next(iter(swept.values())), patched=torch.stack(columns, dim=1), axes=axes)
 
 
 def _engine(model: TransformerBridge | Engine) -> Engine:
     return model if isinstance(model, Engine) else Engine(model)
 
 
-def _check_sites(sites: Sequence[str], known: Sequence[str]) -> None:
-    if unknown := [site for site in sites if site not in known]:
-        raise UserError(f"This model has no site {unknown[0]!r} to patch; known sites: {', '.join(known)}.")
-
-
-def _everywhere(engine: Engine, sites: Sequence[str]) -> list[Place]:
+def _everywhere(engine: Engine, sites: Sequence[str]) -> list[Site]:
     return [(layer, site) for site in sites for layer in range(engine.n_layers)]
 
 
-def _by_site(swept: Mapping[Place, Sweep], engine: Engine, sites: Sequence[str]) -> dict[str, Sweep]:
-    """Return the sweep of each site, over all layers."""
-    return {site: _over_layers(swept, _everywhere(engine, [site])) for site in sites}
-
-
-def _over_layers(swept: Mapping[Place, Sweep], places: Iterable[Place]) -> Sweep:
+def _over_layers(
+    swept: Mapping[Site, Sweep], sites: Iterable[Site], axes: tuple[tuple[str, Sequence[int | str]], ...]
+) -> Sweep:
     """Put sweeps of one site together, [prompt_pair, layer, ...]."""
-    sweeps = [swept[place] for place in places]
-    return replace(sweeps[0], patched=torch.stack([sweep.patched for sweep in sweeps], dim=1))
+    sweeps = [swept[site] for site in sites]
+    return replace(sweeps[0], patched=torch.stack([sweep.patched for sweep in sweeps], dim=1), axes=axes)
+
+
+def _number(engine: Engine, site: str, layers: Sequence[int]) -> int:
+    """Return how many heads or neurons a site has in each of some layers."""
+    numbers = {layer: engine.ordinary.n_items(layer, site) or 0 for layer in layers}
+    if len({*numbers.values()}) > 1:
+        least, most = (some(numbers, key=lambda layer: numbers[layer]) for some in (min, max))
+        raise UserError(
+            f"Layers {least} and {most} have {numbers[least]} and {numbers[most]} of {site}; sweep them one by one."
+        )
+    return numbers[layers[0]]
+
+
+def _checked_prompt_pairs(
+    engine: Engine, prompt_pairs: Sequence[PromptPair], tokens_per_wave: int | None
+) -> list[PromptPair]:
+    if isinstance(prompt_pairs, PromptPair):
+        raise UserError("Prompt pairs are a list; for a single one give [prompt_pair].")
+    pairs = list(prompt_pairs)
+    if not pairs:
+        raise UserError("There is no prompt pair to patch.")
+    for pair in pairs:
+        if not isinstance(pair, PromptPair):
+            raise UserError(f"A prompt pair is a PromptPair(clean, corrupted) of token ids, not {pair!r}.")
+        for ids in (pair.clean, pair.corrupted):
+            engine.check_ids(ids)
+        first_difference(pair.corrupted, pair.clean)
+    if tokens_per_wave is not None and tokens_per_wave < 1:
+        raise UserError(f"tokens_per_wave must be at least 1, not {tokens_per_wave}.")
+    return pairs
+
+
+def _checked_sites(engine: Engine, sites: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the sites as a list, if every layer has each of them."""
+    if isinstance(sites, str):
+        raise UserError(f"Sites are a list; for a single one give [{sites!r}].")
+    sites = list(sites)
+    if not sites:
+        raise UserError(f"There is no site to patch; known sites: {', '.join(known)}.")
+    here = [site for site in known if site == "resid_pre" or engine.ordinary.has_everywhere(site)]
+    if unknown := [site for site in sites if site not in here]:
+        raise UserError(
+            f"This model has no site {unknown[0]!r} to patch in every layer; it has {', '.join(here) or 'none'}."
+        )
+    return sites
+
+
+def _checked_layers(engine: Engine, layers: Iterable[int] | None) -> list[int]:
+    if isinstance(layers, int):
+        raise UserError(f"Layers are a list; for a single one give [{layers}].")
+    chosen = list(range(engine.n_layers) if layers is None else layers)
+    if not chosen:
+        raise UserError("There is no layer to patch; give some, or None for all.")
+    for layer in chosen:
+        _check_number("layer", layer, engine.n_layers)
+    if len({*chosen}) < len(chosen):
+        raise UserError(f"Layers are given twice in {chosen}.")
+    return chosen
+
+
+def _checked_neurons(engine: Engine, neurons: Sequence[tuple[int, int]]) -> dict[Site, list[int]]:
+    """Return the neurons of each layer."""
+    listed: dict[Site, list[int]] = {}
+    for layer, index in _pairs(neurons):
+        known = isinstance(layer, int) and 0 <= layer < engine.n_layers
+        d_mlp = engine.ordinary.n_items(layer if known else 0, "post") or 0
+        if not (known and isinstance(index, int) and 0 <= index < d_mlp):
+            raise UserError(
+                f"There is no neuron {layer}.{index}; this model has {engine.n_layers} layers of {d_mlp} each."
+            )
+        if index in listed.setdefault((layer, "post"), []):
+            raise UserError(f"Neuron {layer}.{index} is given twice.")
+        listed[layer, "post"].append(index)
+    if not listed:
+        raise UserError("There is no neuron to patch.")
+    return listed
+
+
+def _pairs(neurons: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    for neuron in neurons:
+        if not isinstance(neuron, tuple) or len(neuron) != 2:
+            raise UserError(f"A neuron is a pair (layer, index), not {neuron!r}.")
+    return neurons
+
+
+def _check_number(what: str, number: Any, n: int) -> None:
+    if not isinstance(number, int) or not 0 <= number < n:
+        raise UserError(f"There is no {what} {number!r}; this model has {what}s 0 to {n - 1}.")

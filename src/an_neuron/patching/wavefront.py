@@ -18,7 +18,7 @@ grows: the rows whose patch lives in a layer are built from activations that wer
                                                +-------+
     out 2 -------------------------------------------------> x ---> value
 
-    in L    rows of resid_pre, resid_mid, attn_out, the heads and the controls: they run through block L
+    in L    rows of resid_pre, resid_mid, attn_out, and the heads: they run through block L
     out L   rows of mlp_out and of neurons (post): they only change what leaves block L
     ######x the positions from p0 on; all rows share the keys and values of those before.
             The last block computes what its last position x needs, where no patch lives inside it.
@@ -27,27 +27,28 @@ The result equals one forward pass per patch; only shared work is skipped.
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
-from einops import einsum, rearrange, repeat
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from an_neuron.model.decoder import HEAD_SITES
-from an_neuron.model.hooks import Hook, first, hooked
+from an_neuron.errors import UserError
+from an_neuron.model.hooks import Hook, first, hooked, rows_apart
 from an_neuron.patching.attention import SharedPrefix, unchanged
-from an_neuron.patching.engine import Engine, Metric
-from an_neuron.patching.patches import INSIDE, Live, Patches, live
-from an_neuron.patching.runs import Place, record, record_prefix
+from an_neuron.patching.metric import Metric
+from an_neuron.patching.patches import LEAVING, Live, Patches, live
+from an_neuron.patching.putting import put
+from an_neuron.patching.runs import Site, record_both
+from an_neuron.patching.wave_model import WaveModel
 from an_neuron.prompts.pairs import first_difference
 
 
 class Pass:
-    """One prompt pair on an engine: the base run that is patched, and the source run that the patches come from.
+    """One prompt pair on a model: the base run that is patched, and the source run that the patches come from.
 
     Parameters
     ----------
-    engine
+    model
         The model.
     base, source
         Token ids of equal length; corrupted and clean for denoising, clean and corrupted for noising.
@@ -55,18 +56,38 @@ class Pass:
         What is measured at the end.
     keep
         Sites whose activations are needed, as (layer, site).
+
+    Raises
+    ------
+    UserError
+        If the blocks cannot run behind shared keys and values.
     """
 
     def __init__(
-        self, engine: Engine, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Place]
+        self, model: WaveModel, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site]
     ) -> None:
-        self.engine, self.metric = engine, metric
+        self.model, self.metric, self.device = model, metric, model.device
         self.start = first_difference(base, source)
         self.suffix = len(base) - self.start
-        cache, self.prefix = record_prefix(engine, base[: self.start])
-        self.base, self.source = (
-            record(engine, ids[self.start :], deepcopy(cache), metric, keep) for ids in (base, source)
-        )
+        keep = keep | {
+            (layer, "mlp_out") for layer, site in keep if site == "post"
+        }  # behind neurons, there may be a norm
+        self.base, self.source, self.prefix = record_both(model, base, source, self.start, metric, keep)
+
+    @property
+    def base_value(self) -> Tensor:
+        """The metric of the base run, a number."""
+        return self.base.value
+
+    @property
+    def source_value(self) -> Tensor:
+        """The metric of the source run, a number."""
+        return self.source.value
+
+    @property
+    def tokens_per_wave(self) -> int:
+        """How many token positions may run at once, by the device's memory."""
+        return self.model.tokens_per_wave(self.start + self.suffix)
 
     @torch.inference_mode()
     def sweep(self, patches: Sequence[Patches]) -> list[Tensor]:
@@ -75,102 +96,109 @@ class Pass:
         `patches` are in order of their layers, those that enter a layer before those that leave it.
         """
         wave = list(live(patches))
-        rows = torch.empty(0, self.suffix, self.base.resid_post[0].shape[-1], device=self.engine.device)
-        for layer in range(patches[0].layer, self.engine.n_layers):
+        d_model = self.base.resid_post[0].shape[-1]
+        rows = torch.empty(0, self.suffix, d_model, device=self.device, dtype=self.model.dtype)
+        for layer in range(patches[0].layer, self.model.n_layers):
             joining = [each for each in wave if each.patches.layer == layer]
             entering = [each for each in joining if each.patches.enters]
             rows = _joined(rows, [self._enter(each.patches) for each in entering])
             if len(rows):
-                rows = self._block(layer, rows, [each for each in entering if each.patches.site in INSIDE])
+                rows = self._block(layer, rows, [each for each in entering if each.patches.inside])
             leaving = [self._leave(each.patches) for each in joining if not each.patches.enters]
             rows = _joined(rows, [left[:, -rows.shape[1] :] for left in leaving])
-        values = self.engine.measure(self.metric, rows[:, -1])
+        values = self.model.measure(self.metric, rows[:, -1])
         return [values[each.rows] for each in wave]
 
     def changing(self, patches: Patches) -> Tensor:
         """Return which patches change anything at all, [row]: a neuron that is silent in both runs does not."""
         if patches.site != "post":
-            return torch.ones(len(patches), dtype=torch.bool, device=self.engine.device)
-        place = patches.layer, "post"
-        change = self.source.sites[place] != self.base.sites[place]  # [pos, d_mlp]
+            return torch.ones(len(patches), dtype=torch.bool, device=self.device)
+        site = patches.layer, "post"
+        change = self.source.sites[site] != self.base.sites[site]  # [pos, d_mlp]
         return change.any(0)[patches.items] if patches.pos is None else change[patches.pos, patches.items]
+
+    def runs_block(self, layer: int, site: str) -> bool:
+        """Return whether rows of a site that leaves the block must run through it: what shows is no multiple."""
+        return site in LEAVING and self.model.factor(layer, site) is None
 
     def _enter(self, patches: Patches) -> Tensor:
         """Return what enters the layer's block for each patch, [row, pos, d_model]."""
-        place = patches.layer, "resid_pre"
-        rows = _copies(self.base.sites[place], len(patches))
-        if patches.site == "everything":
-            rows[:] = self.source.sites[place]
+        site = patches.layer, "resid_pre"
+        rows = _copies(self.base.sites[site], len(patches))
         if patches.site == "resid_pre":
             each = torch.arange(len(patches), device=rows.device)
-            rows[each, patches.items] = self.source.sites[place][patches.items]
+            rows[each, patches.items] = self.source.sites[site][patches.items]
         return rows
 
     def _leave(self, patches: Patches) -> Tensor:
         """Return what leaves the layer's block for each patch, [row, pos, d_model]."""
-        if patches.site == "mlp_out":
-            return self._leave_with_mlp_out(patches)
-        return self.base.resid_post[patches.layer] + self._change_by_neurons(patches)
+        change = self._change_of_mlp_out(patches) if patches.site == "mlp_out" else self._change_by_neurons(patches)
+        factor = self.model.factor(patches.layer, patches.site)
+        return self.base.resid_post[patches.layer] + (change if factor == 1 else factor * change)
 
-    def _leave_with_mlp_out(self, patches: Patches) -> Tensor:
-        """Return what leaves the block with the MLP's output patched at one position per row."""
-        rows = _copies(self.base.resid_post[patches.layer], len(patches))
-        each = torch.arange(len(patches), device=rows.device)
-        rows[each, patches.items] += self._difference(patches.layer, "mlp_out")[patches.items]
-        return rows
+    def _change_of_mlp_out(self, patches: Patches) -> Tensor:
+        """Return the change of the MLP's output at one position per row, [row, pos, d_model]."""
+        difference = self._difference(patches.layer, "mlp_out")
+        return nn.functional.one_hot(patches.items, self.suffix)[..., None] * difference
 
     def _change_by_neurons(self, patches: Patches) -> Tensor:
         """Return by how much each neuron's patch changes what the MLP adds to the residual stream."""
-        change = rearrange(self._difference(patches.layer, "post")[:, patches.items], "pos row -> row pos")
+        layer = patches.layer
+        change = rearrange(self._difference(layer, "post")[:, patches.items], "pos row -> row pos")
         if patches.pos is not None:
             change = change * nn.functional.one_hot(patches.pos, self.suffix)
-        w_out = self.engine.w_out(patches.layer)[patches.items]
-        written = einsum(change, w_out, "row pos, row d_model -> row pos d_model")
-        norm = self.engine.mlp_norm(patches.layer)
-        return written if norm is None else self._behind_norm(patches.layer, written, norm)
-
-    def _behind_norm(self, layer: int, written: Tensor, norm: nn.Module) -> Tensor:
-        """Return how a change of the MLP's output shows behind the norm that follows it (Gemma 2)."""
-        return norm(self.base.sites[layer, "w_out"] + written) - self.base.sites[layer, "mlp_out"]
+        before, behind = self.base.sites[layer, "w_out"], self.base.sites[layer, "mlp_out"]
+        return self.model.written(layer, change, self.model.w_out(layer)[patches.items], before, behind)
 
     def _block(self, layer: int, rows: Tensor, inside: Sequence[Live]) -> Tensor:
         """Run a layer's block on all rows, and patch those whose patch lives inside it."""
-        last = layer == self.engine.n_layers - 1
-        hooks = self._attn_out_hooks(layer, [each for each in inside if each.patches.site not in HEAD_SITES])
+        last = layer == self.model.n_layers - 1
+        hooks = [self._hook(each, len(rows)) for each in inside if each.patches.site != "pattern"]
         if last and not inside:
-            hooks += self.engine.last_position_hooks(layer)
-        prefix = self._prefix([each for each in inside if each.patches.site in HEAD_SITES])
+            hooks = self.model.last_position_hooks()
+        prefix = self._prefix([each for each in inside if each.patches.site == "pattern"])
         positional, named = self.base.calls[layer]
-        with self.engine.attention.under(prefix), hooked(hooks):
-            rows = first(self.engine.blocks[layer](rows, *positional, **named))
+        with self.model.attention.under(prefix), hooked(hooks):
+            rows = first(self.model.blocks[layer](rows, *positional, **named))
         return rows[:, -1:] if last else rows
 
-    def _prefix(self, heads: Sequence[Live]) -> SharedPrefix:
-        """Return the shared prefix, with the patches of a layer's heads."""
+    def _prefix(self, patterns: Sequence[Live]) -> SharedPrefix:
+        """Return the shared prefix, with the patches of a layer's patterns."""
 
-        def change(layer: int, site: str, activation: Tensor) -> Tensor:
-            for each in heads:
-                if each.patches.site == site:
-                    activation = activation.clone()
-                    activation[each.places(activation)] = self.source.sites[layer, site][each.patches.items]
-            return activation
+        def change(layer: int, pattern: Tensor) -> Tensor:
+            for each in patterns:
+                source = self.source.sites[layer, "pattern"]
+                pattern = put(pattern, each.index(pattern), each.patches, source, None)
+            return pattern
 
-        return SharedPrefix(self.prefix.keys, self.prefix.values, change if heads else unchanged)
+        return SharedPrefix(self.prefix.keys, self.prefix.values, change if patterns else unchanged)
 
-    def _attn_out_hooks(self, layer: int, patched: Sequence[Live]) -> list[Hook]:
-        """Return the hooks that patch attn_out and resid_mid, both at what attention adds to the residual stream."""
-        if not patched:
-            return []
+    def _hook(self, live: Live, rows: int) -> Hook:
+        """Return the hook that patches a site inside a block; resid_mid is patched at what attention adds to it."""
+        layer, site = live.patches.layer, live.patches.site
+        if site == "resid_mid":
+            return self._resid_mid_hook(live, rows)
+        place = self.model.place(layer, site)
+
+        def change(activation: Tensor) -> Tensor:
+            source = self.source.sites[layer, site]
+            return put(activation, live.index(activation), live.patches, source, place)
+
+        return self.model.module(layer, site), place.end, rows_apart(change, rows)
+
+    def _resid_mid_hook(self, live: Live, rows: int) -> Hook:
+        layer, positions = live.patches.layer, live.patches.items
+        factor = self.model.factor(layer, "attn_out")
+        if factor is None:
+            raise UserError("what attention adds to the residual stream does not enter it as a multiple")
 
         def change(activation: Tensor) -> Tensor:
             activation = activation.clone()
-            for each in patched:
-                difference = self._difference(layer, each.patches.site)
-                activation[each.places(activation)] += difference[each.patches.items]
+            difference = self._difference(layer, "resid_mid") / factor
+            activation[live.index(activation), positions] += difference[positions]
             return activation
 
-        path, end = self.engine.where["attn_out"]
-        return [(self.engine.blocks[layer].get_submodule(path), end, change)]
+        return self.model.module(layer, "attn_out"), self.model.place(layer, "attn_out").end, rows_apart(change, rows)
 
     def _difference(self, layer: int, site: str) -> Tensor:
         """Return source minus base at a site, [pos, ...]."""

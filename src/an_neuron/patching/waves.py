@@ -9,9 +9,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from an_neuron.errors import UserError
+from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
 from an_neuron.patching.wavefront import Pass
 
+TOO_SMALL = "Not even one patch at a time fits the device's memory; take a larger device."
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +31,7 @@ class Task:
         return self.patches.of(self.changing)
 
 
-def run_in_waves(passed: Pass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
+def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
     """Run patches in waves of at most so many rows.
 
     Parameters
@@ -51,7 +53,7 @@ def run_in_waves(passed: Pass, patches: Sequence[Patches], rows: int) -> list[Te
     UserError
         If the device's memory does not hold even one patch.
     """
-    tasks = [Task(each, passed.changing(each), passed.base.value.repeat(len(each))) for each in patches]
+    tasks = [Task(each, passed.changing(each), passed.base_value.repeat(len(each))) for each in patches]
     ordered = sorted(tasks, key=lambda task: task.patches.rank)
     pending = [task.pending for task in ordered]
     values = torch.cat(list(_waves(passed, pending, rows)))
@@ -60,9 +62,9 @@ def run_in_waves(passed: Pass, patches: Sequence[Patches], rows: int) -> list[Te
     return [task.values for task in tasks]
 
 
-def _waves(passed: Pass, pending: Sequence[Patches], rows: int) -> Iterator[Tensor]:
+def _waves(passed: Pass | OrdinaryPass, pending: Sequence[Patches], rows: int) -> Iterator[Tensor]:
     """Run the pending patches, which are in a wave's order; yield the values of each wave, [row]."""
-    with tqdm(total=sum(map(len, pending)), desc="patches", unit="patch", leave=False) as progress:
+    with tqdm(total=sum(map(len, pending)), desc="patches", unit="patch", leave=False, delay=2) as progress:
         while pending:
             wave, rest = _first_rows(pending, rows)
             try:
@@ -78,7 +80,7 @@ def _waves(passed: Pass, pending: Sequence[Patches], rows: int) -> Iterator[Tens
 def _fewer(rows: int) -> int:
     """Return half as many rows, for a device that has just run out of memory."""
     if rows == 1:
-        raise UserError("Not even one patch at a time fits the device's memory; take a larger device.") from None
+        raise UserError(TOO_SMALL) from None
     log.warning("The device ran out of memory; going on with %d patches at a time.", rows // 2)
     torch.cuda.empty_cache()
     return rows // 2

@@ -6,7 +6,7 @@ from slow_reference import one_forward_per_patch
 
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.comparison import correlate, rank_correlation, rounding_floor
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import PromptPair
 

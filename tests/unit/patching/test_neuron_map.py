@@ -7,7 +7,7 @@ from an_neuron.figures.neurons import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.comparison import rounding_floor, write_attribution
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
@@ -76,7 +76,7 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
 
 def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     one = torch.ones(1)
-    silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24), 0 * one, one)
+    silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24))
     write_sweep(tmp_path / "layers_0-0.h5", NEURONS, silent, NAMES, layer=[0])
     sweeps = gather([tmp_path / "layers_0-0.h5"])
     top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.zeros(1, 24))
@@ -116,7 +116,7 @@ def test_perfect_estimate_has_rank_correlation_one(swept, tmp_path):
 def test_several_prompt_pairs_are_estimated_by_their_mean(tmp_path):
     clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
     patched = torch.tensor([[[0.5, 0.0]], [[1.0, -1.0]]])
-    sweep = Sweep(clean, corrupted, patched, corrupted, clean)
+    sweep = Sweep(clean, corrupted, patched)
     write_sweep(tmp_path / "layers_0-0.h5", NEURONS, sweep, NAMES, layer=[0])
     write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layers_0-0.h5"]), patched, {})
     # Means: patched 0.75 and -0.5, clean 2, corrupted -0.5.

@@ -7,7 +7,7 @@ from figure_reading import titles
 from an_neuron.errors import UserError
 from an_neuron.figures.prompt_set import prompt_set_fig
 from an_neuron.files import hdf5
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.prompt_set import (
     candidates,
     statistics,

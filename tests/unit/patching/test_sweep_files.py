@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from an_neuron.files import hdf5
+from an_neuron.patching.spot_checks import SpotCheck
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweep_files import HEADS, NEURONS, SITE, write_sweep
 
@@ -12,7 +13,8 @@ TOKENS = np.array([["x", "y"], ["", "z"]], dtype=object)
 
 
 def sweep(patched):
-    return Sweep(CLEAN, CORRUPTED, patched, nothing=CORRUPTED, everything=CLEAN)
+    checks = (SpotCheck("", 1, "clean prompt", 4, 4.25), SpotCheck("mlp_out", 0, "layer 0, position 1", 1, 1))
+    return Sweep(CLEAN, CORRUPTED, patched, checks, "ordinary")
 
 
 def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(tmp_path):
@@ -25,7 +27,11 @@ def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(tmp_path):
     assert table["recovery_per_prompt_pair"].ravel().tolist() == pytest.approx([np.nan, 0.5, 0.5, 1], nan_ok=True)
     assert table["logit_difference"].ravel().tolist() == pytest.approx([np.nan, 1, 1, 4], nan_ok=True)
     assert (table["clean"].tolist(), table["corrupted"].tolist()) == ([2, 4], [0, -2])
-    assert (table["nothing"].tolist(), table["everything"].tolist()) == ([0, -2], [2, 4])
+    assert table["spot_check"].tolist() == ["clean prompt", "layer 0, position 1"]
+    assert table["spot_check_prompt_pair"].tolist() == [1, 0]
+    assert table["spot_check_logit_difference"].tolist() == [4, 1]
+    assert table["spot_check_ordinary"].tolist() == [4.25, 1]
+    assert table.attributes["way"] == "ordinary"
     assert table["clean_token"].tolist() == table["corrupted_token"].tolist() == TOKENS.tolist()
     assert table.attributes["site"] == "mlp_out"
 

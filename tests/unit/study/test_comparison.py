@@ -55,7 +55,7 @@ def build(of: Study, parts=((0, 1, 2),), choice=(1, 2)):
     patched[:, 1, 2] = torch.tensor([1.0, 1.4])
     paths = [neurons / f"layers_{part[0]}-{part[-1]}.h5" for part in parts]
     for path, part in zip(paths, parts, strict=True):
-        sweep = Sweep(clean, corrupted, patched[:, list(part)], corrupted, clean)
+        sweep = Sweep(clean, corrupted, patched[:, list(part)])
         write_sweep(path, NEURONS, sweep, NAMES, layer=list(part))
     top = TopNeurons([1], [2], [0.6], [-0.3], [RAISED], [RAISED[::-1]])
     write_map(neurons / "map.h5", gather(paths), top, {"study": of.name, "model": "resources/pear"})

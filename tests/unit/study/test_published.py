@@ -11,7 +11,7 @@ from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.loading import process_weights
-from an_neuron.patching.engine import LogitDifference
+from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.prompt_set import write_prompt_set
 from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
 from an_neuron.patching.sweeps import SITES, patch_neurons, patch_sites

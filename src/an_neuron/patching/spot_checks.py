@@ -1,0 +1,158 @@
+"""Spot checks: some patches of every sweep, measured again the ordinary way.
+
+The fast way's result must be that of one ordinary forward per patch. Arguments about architectures are not enough, so
+both prompts and some patches of each site are run again, one at a time, on the model as transformers runs it; where the
+values differ by more than rounding, nothing is reported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from an_neuron.errors import UserError
+from an_neuron.model.plain import tolerance
+from an_neuron.patching.ordinary import OrdinaryPass
+from an_neuron.patching.patches import Patches
+
+LAYER_RANGES = 3
+
+
+@dataclass(frozen=True)
+class SpotCheck:
+    """One value of a sweep, and what an ordinary forward gives.
+
+    Attributes
+    ----------
+    site
+        The patched site, or "" for a prompt without a patch.
+    prompt_pair
+        Number of the prompt pair.
+    what
+        What was measured, in words: "clean prompt", "layer 25, neuron 1527".
+    value, ordinary
+        The metric as the sweep has it, and as the ordinary forward gives it.
+    """
+
+    site: str
+    prompt_pair: int
+    what: str
+    value: float
+    ordinary: float
+
+    @property
+    def difference(self) -> float:
+        """How far the two are apart."""
+        return abs(self.value - self.ordinary)
+
+
+def check_baselines(
+    ordinary: OrdinaryPass, base: Tensor, source: Tensor, noising: bool, number: int
+) -> list[SpotCheck]:
+    """Hold both prompts' values against the ordinary model's.
+
+    Parameters
+    ----------
+    ordinary
+        The prompt pair on the ordinary model.
+    base, source
+        The metric of the patched run and of the one that the patches come from, numbers.
+    noising
+        Whether the base is the clean prompt.
+    number
+        Number of the prompt pair.
+
+    Raises
+    ------
+    UserError
+        If one differs.
+    """
+    pairs = [(base, ordinary.base_value), (source, ordinary.source_value)]
+    names = ("clean prompt", "corrupted prompt") if noising else ("corrupted prompt", "clean prompt")
+    checks = [SpotCheck("", number, name, *map(float, pair)) for name, pair in zip(names, pairs, strict=True)]
+    return sorted(_held(ordinary, checks), key=lambda check: check.what)
+
+
+def check_patches(
+    ordinary: OrdinaryPass, patches: Sequence[Patches], values: Sequence[Tensor], number: int
+) -> list[SpotCheck]:
+    """Hold some patches' values against ordinary forwards: of each site, in each of three ranges of layers, two.
+
+    Parameters
+    ----------
+    ordinary
+        The prompt pair on the ordinary model.
+    patches
+        All patches of a sweep, by layer and site.
+    values
+        The metric with each, [row].
+    number
+        Number of the prompt pair.
+
+    Raises
+    ------
+    UserError
+        If one differs by more than rounding.
+    """
+    by_site: dict[str, list[tuple[Patches, Tensor]]] = {}
+    for each, measured in zip(patches, values, strict=True):
+        by_site.setdefault(each.site, []).append((each, measured.cpu()))
+    base = float(ordinary.base_value)
+    chosen = [one for swept in by_site.values() for one in _chosen(swept, base)]
+    return _held(ordinary, [_checked(ordinary, *one, number) for one in chosen])
+
+
+def _chosen(swept: Sequence[tuple[Patches, Tensor]], base: float) -> list[tuple[Patches, float]]:
+    """Return the patch of the largest effect and another one, drawn, of each range of layers, with their values."""
+    swept = sorted(swept, key=lambda each: each[0].layer)
+    generator = torch.Generator().manual_seed(len(swept))
+    chosen: list[tuple[Patches, float]] = []
+    for part in torch.arange(len(swept)).tensor_split(min(LAYER_RANGES, len(swept))):
+        pool = [swept[each] for each in part.tolist() if len(swept[each][0])]
+        if not pool:
+            continue
+        effects = torch.cat([(values - base).abs() for _, values in pool])
+        drawn = int(torch.randint(len(effects), (1,), generator=generator))
+        if (moving := effects.nonzero().flatten()).numel():
+            drawn = int(moving[int(torch.randint(len(moving), (1,), generator=generator))])
+        chosen += [_nth(pool, row) for row in dict.fromkeys((int(effects.argmax()), drawn))]
+    return chosen
+
+
+def _nth(pool: Sequence[tuple[Patches, Tensor]], row: int) -> tuple[Patches, float]:
+    """Return one of the rows of several patches, counted through them all, and its value."""
+    for patches, values in pool:
+        if row < len(patches):
+            return patches.of(slice(row, row + 1)), float(values[row])
+        row -= len(patches)
+    raise IndexError(row)
+
+
+def _checked(ordinary: OrdinaryPass, patch: Patches, value: float, number: int) -> SpotCheck:
+    (again,) = ordinary.sweep([patch])
+    return SpotCheck(patch.site, number, _named(patch, ordinary.start), value, float(again[0]))
+
+
+def _named(patch: Patches, start: int) -> str:
+    item = int(patch.items[0])
+    if patch.site == "post":
+        at = "" if patch.pos is None else f" at position {start + int(patch.pos[0])}"
+        return f"layer {patch.layer}, neuron {item}{at}"
+    if patch.site in ("q", "k", "v", "z", "pattern"):
+        return f"layer {patch.layer}, head {item}"
+    return f"layer {patch.layer}, position {start + item}"
+
+
+def _held(ordinary: OrdinaryPass, checks: list[SpotCheck]) -> list[SpotCheck]:
+    """Return the checks if all of them hold."""
+    size = max(1.0, abs(float(ordinary.base_value)), abs(float(ordinary.source_value)))
+    for check in checks:
+        if not check.difference <= tolerance(ordinary.model.dtype) * max(size, abs(check.ordinary)):
+            site = f"{check.site} of " if check.site else ""
+            raise UserError(
+                f"A spot check failed: {site}{check.what} gives {check.value:.6g}, an ordinary forward "
+                f"{check.ordinary:.6g}. This model ({type(ordinary.model.model).__name__}) is not patched exactly in "
+                "this way, so nothing is reported."
+            )
+    return checks
