@@ -12,6 +12,11 @@ from transformers.utils.logging import disable_progress_bar
 from an_neuron.errors import UserError
 from an_neuron.model.folder import folder_mistakes
 
+LOADING_ERRORS = (
+    *(AssertionError, AttributeError, LookupError, OSError),
+    *(RuntimeError, SafetensorError, TypeError, ValueError),
+)
+"""What transformers and TransformerLens raise for a configuration or weights that they cannot make a model of."""
 PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed", "refactor_factored_attn_matrices")
 
 
@@ -46,16 +51,7 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
         if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
             raise ValueError(f"its weights lack {', '.join(missing)}")
         return TransformerBridge.boot_transformers(str(folder), hf_model=inner.to(device).eval(), device=device)
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except LOADING_ERRORS as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The model in {folder} cannot be loaded: {said}") from error
 

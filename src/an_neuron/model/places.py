@@ -119,8 +119,7 @@ def _joint_places(attention: Any, block: nn.Module) -> dict[str, Place]:
     weights are the columns' numbers.
     """
     split, joint = getattr(attention, "split_qkv_matrix", None), getattr(attention, "qkv", None)
-    path = f"{attention.name}.{getattr(joint, 'name', None)}"
-    if split is None or path not in _paths(block):
+    if split is None or joint is None or (path := f"{attention.name}.{joint.name}") not in _paths(block):
         return {}
     numbered = deepcopy(block.get_submodule(str(attention.name)))
     projection: Any = numbered.get_submodule(str(joint.name))

@@ -112,8 +112,8 @@ def _forget_lengths(model: nn.Module) -> None:
 def tolerance(dtype: torch.dtype) -> float:
     """Return how far logits that two ways of computing in a precision give may differ, as a share of their size.
 
-    In float32 (and float64, whose results are given in float32) 1e-4, some ten times what rounding does; in bfloat16 and
-    float16 sixteen roundings, 0.125 and 0.016.
+    In float32 (and float64, whose results are given in float32) 1e-4, some ten times what rounding does; in bfloat16
+    and float16 sixteen roundings, 0.125 and 0.016.
     """
     return TOLERANCE if dtype.itemsize >= 4 else HALF_ROUNDINGS * torch.finfo(dtype).eps
 
@@ -136,6 +136,6 @@ def _check_same(bridge: TransformerBridge, plain: nn.Module) -> None:
         raise UserError(
             f"This model ({type(plain).__name__}) cannot be patched exactly: as transformers runs it, its "
             f"log-probabilities differ by {worst:.1e} from those of its TransformerLens bridge. Give a freshly loaded "
-            "bridge, before its weights are processed (recovery is the same) and without hooks that change activations; "
-            "if it is one, TransformerLens does not treat this configuration rightly."
+            "bridge, before its weights are processed (recovery is the same) and without hooks that change "
+            "activations; if it is one, TransformerLens does not treat this configuration rightly."
         )

@@ -106,7 +106,7 @@ def shared_prefix_attention(
     """
     if unknown := [name for name in UNSUPPORTED if kwargs.get(name) is not None]:
         raise UserError(f"This architecture's attention uses {', '.join(unknown)}, which exact patching does not know.")
-    attention, layer = getattr(module, "an_neuron_attention", (None, 0))  # type: ignore[misc]
+    attention, layer = getattr(module, "an_neuron_attention", (None, 0))
     prefix: SharedPrefix = ORDINARY if attention is None else attention.prefix
     if prefix.see is not None:
         prefix.see(layer, key, value)

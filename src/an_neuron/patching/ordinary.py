@@ -52,9 +52,7 @@ class OrdinaryModel(Blocks):
         with hooked([(self.blocks[-1], "out", residuals.append)]):
             output = self.model(torch.tensor([list(ids)] * rows, device=self.device), use_cache=False)
         logits = output.logits[:, -1].float()
-        return measure(
-            metric, residuals[0][:, -1], lambda tokens: logits if tokens is None else logits[:, list(tokens)]
-        )
+        return measure(metric, residuals[0][:, -1], lambda tokens: logits[:, _chosen(tokens)])
 
     @contextmanager
     def at(self, layer: int, site: str, change: Function, rows: int = 1) -> Iterator[None]:
@@ -79,10 +77,11 @@ class OrdinaryModel(Blocks):
                 ids = torch.tensor([[0, 1, last]], device=self.device) % self.d_vocab
                 self.model(ids, use_cache=False)
             ends.append(seen[0][0, :2])
-        if not float((ends[0] - ends[1]).abs().max()) <= tolerance(self.dtype) * max(1.0, float(ends[0].abs().max())):
+        worst, size = float((ends[0] - ends[1]).abs().max()), max(1.0, float(ends[0].abs().max()))
+        if not worst <= tolerance(self.dtype) * size:
             raise UserError(
-                f"This model ({type(self.model).__name__}) is not a causal decoder: a later token changes what an earlier "
-                "position computes. Only decoders that predict the next token are patched."
+                f"This model ({type(self.model).__name__}) is not a causal decoder: a later token changes what an "
+                "earlier position computes. Only decoders that predict the next token are patched."
             )
 
 
@@ -207,6 +206,10 @@ class OrdinaryPass:
                 self.model.run(self.source_ids if source else self.ids, self.metric)
             self._seen[key] = seen[0][0].clone()
         return self._seen[key]
+
+
+def _chosen(tokens: Sequence[int] | None) -> slice | list[int]:
+    return slice(None) if tokens is None else list(tokens)
 
 
 @contextmanager

@@ -122,6 +122,6 @@ def _check_change(ordinary: OrdinaryPass) -> None:
     if not abs(source - base) > least:
         raise UserError(
             f"There is nothing to recover: the clean and the corrupted prompt measure {source:.6g} and {base:.6g} (the "
-            f"patched prompt second), which is no more than rounding can make, {least:.1g}. Choose prompts, or an answer "
-            "and a foil, between which the model changes its mind."
+            f"patched prompt second), which is no more than rounding can make, {least:.1g}. Choose prompts, or an "
+            "answer and a foil, between which the model changes its mind."
         )

@@ -106,8 +106,8 @@ def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
     """
     if bool((clean == corrupted).any()):
         raise UserError(
-            "The clean and the corrupted prompt measure the same, so there is nothing to recover; choose prompts, or an "
-            "answer and a foil, between which the model changes its mind."
+            "The clean and the corrupted prompt measure the same, so there is nothing to recover; choose prompts, or "
+            "an answer and a foil, between which the model changes its mind."
         )
     return (patched - corrupted) / (clean - corrupted)
 

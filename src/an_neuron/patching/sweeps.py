@@ -9,9 +9,9 @@
 
 Every function takes a TransformerLens bridge, or an `Engine` made of one, which may be used again. The result is that
 of one ordinary forward per patch, to rounding; `wavefront` shows how one pass finds it. Each sweep proves it: both
-prompts and some patches are measured again by ordinary forwards, and where one differs, the sweep stops (`spot_checks`).
-Sites mean TransformerLens' hooks (`model.places`). The values are float32 whatever the model's precision; what rounding
-does to them is the sweep's `rounding`.
+prompts and some patches are measured again by ordinary forwards, and where one differs, the sweep stops
+(`spot_checks`). Sites mean TransformerLens' hooks (`model.places`). The values are float32 whatever the model's
+precision; what rounding does to them is the sweep's `rounding`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,11 +108,9 @@ def patch_heads(
     n_heads = {site: _number(engine, site, range(engine.n_layers)) for site in sites}
     plan = Plan(_everywhere(engine, sites), n_heads, False, noising, tokens_per_wave)
     swept = run(engine, prompt_pairs, metric, plan)
-    layers = ("layer", range(engine.n_layers))
-    return {
-        site: _over_layers(swept, _everywhere(engine, [site]), (layers, ("head", range(n_heads[site]))))
-        for site in sites
-    }
+    layers = "layer", range(engine.n_layers)
+    axes = {site: (layers, ("head", range(number))) for site, number in n_heads.items()}
+    return {site: _over_layers(swept, _everywhere(engine, [site]), axes[site]) for site in sites}
 
 
 def patch_neurons(

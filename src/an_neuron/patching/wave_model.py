@@ -32,12 +32,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Response:
-    """A trial's activations: at the changed site, where the change shows, and of the MLP, [1, pos, ...]."""
+    """A trial's activations, [1, pos, ...]: at the changed site, where it shows; and, for neurons, of the MLP."""
 
     at: Tensor
     shown: Tensor
-    written: Tensor | None = None
-    mlp_out: Tensor | None = None
+    written: Tensor
+    mlp_out: Tensor
 
 
 class WaveModel(Decoder):
@@ -73,9 +73,8 @@ class WaveModel(Decoder):
     def tokens_per_wave(self, length: int) -> int:
         """Return how many token positions of prompts of a length may run at once, by what one takes in a block."""
         config = self.model.config
-        widest = max(
-            (self.n_items(layer, "post") or 0 for layer in range(self.n_layers) if self._has(layer)), default=0
-        )
+        with_neurons = [layer for layer, places in enumerate(self.places) if "post" in places]
+        widest = max((self.n_items(layer, "post") or 0 for layer in with_neurons), default=0)
         floats = 3 * widest + 10 * config.hidden_size + 4 * config.num_attention_heads * length
         return max(1, WAVE_BYTES[self.device.type == "cpu"] // (4 * floats))
 
@@ -110,9 +109,6 @@ class WaveModel(Decoder):
         if (layer, site) not in self._factors:
             self._factors[layer, site] = self._measured_factor(layer, site)
         return self._factors[layer, site]
-
-    def _has(self, layer: int) -> bool:
-        return "post" in self.places[layer]
 
     @cached_property
     @torch.inference_mode()
@@ -186,4 +182,5 @@ class WaveModel(Decoder):
             hooks.append((self.module(layer, "mlp_out"), self.place(layer, "mlp_out").end, seeing("mlp_out")))
         with hooked(hooks):
             left = first(self.blocks[layer](trial.entering, *positional, **named))
-        return Response(**{"shown": left, **seen})
+        nothing = torch.empty(0)
+        return Response(**{"shown": left, "written": nothing, "mlp_out": nothing, **seen})

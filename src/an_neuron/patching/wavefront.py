@@ -69,9 +69,7 @@ class Pass:
         self.model, self.metric, self.device = model, metric, model.device
         self.start = first_difference(base, source)
         self.suffix = len(base) - self.start
-        keep = keep | {
-            (layer, "mlp_out") for layer, site in keep if site == "post"
-        }  # behind neurons, there may be a norm
+        keep = keep | {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
         self.base, self.source, self.prefix = record_both(model, base, source, self.start, metric, keep)
 
     @property
@@ -134,6 +132,8 @@ class Pass:
         """Return what leaves the layer's block for each patch, [row, pos, d_model]."""
         change = self._change_of_mlp_out(patches) if patches.site == "mlp_out" else self._change_by_neurons(patches)
         factor = self.model.factor(patches.layer, patches.site)
+        if factor is None:
+            raise ValueError(f"{patches.site} of layer {patches.layer} must run through its block")
         return self.base.resid_post[patches.layer] + (change if factor == 1 else factor * change)
 
     def _change_of_mlp_out(self, patches: Patches) -> Tensor:
