@@ -5,8 +5,8 @@ forward. It measures what the fast way is held against (spot checks), and takes 
 fast way.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -194,6 +194,10 @@ class OrdinaryPass:
         with self.model.at(layer, "resid_mid", add, len(positions)), hooked([out]):
             return self.model.run(self.ids, self.metric, len(positions))
 
+    def note(self, sites: Collection[tuple[int, str]]) -> None:
+        """Run the source prompt once for the activations of some sites, which patches take from it."""
+        self._note({(*site, True) for site in sites if site[1] != "resid_mid"} - self._seen.keys())
+
     def _source(self, layer: int, site: str) -> Tensor:
         return self._seen_at(layer, site, source=True)
 
@@ -201,11 +205,19 @@ class OrdinaryPass:
         """Return a site's activation in the source or base run, [pos, ...] or [head, pos, key]."""
         key = layer, site, source
         if key not in self._seen:
-            seen: list[Tensor] = []
-            with self.model.at(layer, site, seen.append):
-                self.model.run(self.source_ids if source else self.ids, self.metric)
-            self._seen[key] = seen[0][0].clone()
+            self._note({key})
         return self._seen[key]
+
+    def _note(self, keys: Collection[tuple[int, str, bool]]) -> None:
+        """Run one of the prompts with a look at some sites, which are all of it."""
+        with ExitStack() as stack:
+            for key in keys:
+                stack.enter_context(self.model.at(*key[:2], partial(self._keep, key)))
+            for source in {source for _, _, source in keys}:
+                self.model.run(self.source_ids if source else self.ids, self.metric)
+
+    def _keep(self, key: tuple[int, str, bool], activation: Tensor) -> None:
+        self._seen[key] = activation[0].clone()
 
 
 def _chosen(tokens: Sequence[int] | None) -> slice | list[int]:

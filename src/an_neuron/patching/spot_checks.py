@@ -17,6 +17,8 @@ from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
 
 LAYER_RANGES = 3
+PATCHES = 9
+"""Patches that are measured again, of all sites together; with both prompts and the source a dozen forwards."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def check_baselines(
 def check_patches(
     ordinary: OrdinaryPass, patches: Sequence[Patches], values: Sequence[Tensor], number: int
 ) -> list[SpotCheck]:
-    """Hold some patches' values against ordinary forwards: of each site, in each of three ranges of layers, two.
+    """Hold some patches' values against ordinary forwards: of each site some, spread over ranges of layers.
 
     Parameters
     ----------
@@ -98,25 +100,30 @@ def check_patches(
     by_site: dict[str, list[tuple[Patches, Tensor]]] = {}
     for each, measured in zip(patches, values, strict=True):
         by_site.setdefault(each.site, []).append((each, measured.cpu()))
-    base = float(ordinary.base_value)
-    chosen = [one for swept in by_site.values() for one in _chosen(swept, base)]
+    base, count = float(ordinary.base_value), max(LAYER_RANGES, PATCHES // len(by_site))
+    chosen = [one for swept in by_site.values() for one in _chosen(swept, base, count)]
+    ordinary.note({(patch.layer, patch.site) for patch, _ in chosen})
     return _held(ordinary, [_checked(ordinary, *one, number) for one in chosen])
 
 
-def _chosen(swept: Sequence[tuple[Patches, Tensor]], base: float) -> list[tuple[Patches, float]]:
-    """Return the patch of the largest effect and another one, drawn, of each range of layers, with their values."""
-    swept = sorted(swept, key=lambda each: each[0].layer)
+def _chosen(swept: Sequence[tuple[Patches, Tensor]], base: float, count: int) -> list[tuple[Patches, float]]:
+    """Return so many patches of a site, with their values: the one of the largest effect, and others, drawn.
+
+    They are spread over ranges of layers; patches that change anything are preferred.
+    """
+    swept = sorted((each for each in swept if len(each[0])), key=lambda each: each[0].layer)
+    parts = torch.arange(len(swept)).tensor_split(min(LAYER_RANGES, len(swept)))
+    ranges = [[swept[each] for each in part.tolist()] for part in parts]
+    effects = [torch.cat([(values - base).abs() for _, values in pool]) for pool in ranges]
+    largest = max(range(len(ranges)), key=lambda one: float(effects[one].max()))
     generator = torch.Generator().manual_seed(len(swept))
     chosen: list[tuple[Patches, float]] = []
-    for part in torch.arange(len(swept)).tensor_split(min(LAYER_RANGES, len(swept))):
-        pool = [swept[each] for each in part.tolist() if len(swept[each][0])]
-        if not pool:
-            continue
-        effects = torch.cat([(values - base).abs() for _, values in pool])
-        drawn = int(torch.randint(len(effects), (1,), generator=generator))
-        if (moving := effects.nonzero().flatten()).numel():
-            drawn = int(moving[int(torch.randint(len(moving), (1,), generator=generator))])
-        chosen += [_nth(pool, row) for row in dict.fromkeys((int(effects.argmax()), drawn))]
+    for one, (pool, effect) in enumerate(zip(ranges, effects, strict=True)):
+        rows = [int(effect.argmax())] if one == largest else []
+        drawn = torch.randperm(len(effect), generator=generator)
+        moving = [*drawn[effect[drawn] > 0].tolist(), *drawn[effect[drawn] == 0].tolist()]
+        rows = list(dict.fromkeys([*rows, *moving]))[: count // len(ranges)]
+        chosen += [_nth(pool, row) for row in rows]
     return chosen
 
 
