@@ -49,6 +49,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
     print(f"Running {_name(log)} …", file=terminal, flush=True)
     with Path(log).open("w", encoding="utf-8") as file:
         sys.stderr = _Both(terminal, file)
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # for the rest of the process: no job asks anybody
         try:
             if threads is not None:
                 import torch

@@ -13,6 +13,8 @@ GATED_TYPES = (
 )
 """Types of models whose MLPs have a third matrix, the gate; used for estimates alone."""
 
+ENCODER = "is_encoder_decoder"
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -58,7 +60,23 @@ def folder_mistakes(folder: Path) -> list[str]:
             f"{folder} holds no *.safetensors (pickled weights are refused, since loading them can run code); "
             "save the weights with `model.save_pretrained(folder)`."
         )
-    return mistakes
+    return mistakes or _kind_mistakes(folder)
+
+
+def _kind_mistakes(folder: Path) -> list[str]:
+    """Return why a folder's model is of a kind that is not studied; no loader sees such a folder."""
+    try:
+        config = read_json(folder / "config.json")
+    except UserError as error:
+        return [str(error)]
+    names = config.get("architectures") or [str(config.get("model_type"))]
+    senses = [key for key in ("vision_config", "audio_config", "speech_config", "image_config") if config.get(key)]
+    if senses or any(str(name).endswith("ForConditionalGeneration") for name in names) or config.get(ENCODER):
+        return [
+            f"{folder} holds a multimodal model or an encoder-decoder ({', '.join(map(str, names))}); only decoders "
+            "that read and write text are studied. Give the folder of its text model, if it has one."
+        ]
+    return []
 
 
 def read_shape(folder: Path) -> Shape:

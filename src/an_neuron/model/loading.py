@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import folder_mistakes
+from an_neuron.model.folder import folder_mistakes, read_json
 
 LOADING_ERRORS = (
     *(AssertionError, AttributeError, LookupError, OSError),
@@ -38,6 +39,7 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
     """
     if mistakes := folder_mistakes(folder):
         raise UserError(" ".join(mistakes))
+    _check_architecture(folder)
     disable_progress_bar()
     try:
         inner, loading = AutoModelForCausalLM.from_pretrained(
@@ -45,6 +47,7 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
             dtype=torch.float32,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=False,  # else transformers asks on the terminal whether to run a folder's code
             attn_implementation="eager",
             output_loading_info=True,
         )
@@ -54,6 +57,15 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
     except LOADING_ERRORS as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The model in {folder} cannot be loaded: {said}") from error
+
+
+def _check_architecture(folder: Path) -> None:
+    """Stop where TransformerLens does not know the architecture, before anything is loaded."""
+    for name in read_json(folder / "config.json").get("architectures") or ():
+        if name not in SUPPORTED_ARCHITECTURES:
+            raise UserError(
+                f"The model in {folder} cannot be loaded: TransformerLens does not know the architecture {name}."
+            )
 
 
 def process_weights(model: TransformerBridge, processing: Sequence[str] = PROCESSING) -> None:

@@ -15,6 +15,7 @@ from an_neuron.patching.runs import Site
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.patching.wavefront import Pass
 from an_neuron.patching.waves import TOO_SMALL
+from an_neuron.prompts.pairs import check_token_ids
 
 log = logging.getLogger(__name__)
 WAYS = ("fast", "ordinary")
@@ -42,9 +43,7 @@ class Engine:
 
     def __init__(self, bridge: TransformerBridge, way: str | None = None) -> None:
         if not isinstance(bridge, TransformerBridge):
-            raise UserError(
-                f"A model is patched as a TransformerLens bridge, or an Engine made of one; not {bridge!r}."
-            )
+            raise UserError(f"A model is a TransformerLens bridge, or an Engine made of one; not {bridge!r}.")
         if way not in (None, *WAYS):
             raise UserError(f"The way is one of {', '.join(WAYS)}, or None; not {way!r}.")
         self.ordinary, self.way = OrdinaryModel(bridge), way
@@ -60,11 +59,7 @@ class Engine:
         """Stop where a prompt is empty, too long, or holds what is not a token's id."""
         if not ids:
             raise UserError("A prompt has no tokens.")
-        for token in ids:
-            if not isinstance(token, int) or not 0 <= token < self.ordinary.d_vocab:
-                raise UserError(
-                    f"{token!r} is no token id; the model's vocabulary has ids 0 to {self.ordinary.d_vocab - 1}."
-                )
+        check_token_ids(ids, self.ordinary.d_vocab)
         if self.ordinary.n_ctx is not None and len(ids) > self.ordinary.n_ctx:
             raise UserError(f"A prompt has {len(ids)} tokens; the model's context holds {self.ordinary.n_ctx}.")
 

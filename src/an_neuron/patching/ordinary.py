@@ -21,7 +21,7 @@ from an_neuron.model.hooks import Function, Hook, hooked, rows_apart
 from an_neuron.model.plain import tolerance
 from an_neuron.patching.metric import Metric, measure
 from an_neuron.patching.patches import Patches
-from an_neuron.prompts.pairs import first_difference
+from an_neuron.prompts.pairs import check_token_ids, first_difference
 
 BATCH_BYTES = 400 << 20
 SOFTMAX = (nn.functional.softmax, torch.softmax, Tensor.softmax)
@@ -52,7 +52,14 @@ class OrdinaryModel(Blocks):
         with hooked([(self.blocks[-1], "out", residuals.append)]):
             output = self.model(torch.tensor([list(ids)] * rows, device=self.device), use_cache=False)
         logits = output.logits[:, -1].float()
-        return measure(metric, residuals[0][:, -1], lambda tokens: logits[:, _chosen(tokens)])
+        return measure(metric, residuals[0][:, -1], lambda tokens: logits[:, self._columns(tokens)])
+
+    def _columns(self, tokens: Sequence[int] | None) -> slice | list[int]:
+        """Return which columns of the logits a metric asks for; a negative id would be one of the last tokens."""
+        if tokens is None:
+            return slice(None)
+        check_token_ids(tokens, self.d_vocab)
+        return [int(token) for token in tokens]
 
     @contextmanager
     def at(self, layer: int, site: str, change: Function, rows: int = 1) -> Iterator[None]:
@@ -218,10 +225,6 @@ class OrdinaryPass:
 
     def _keep(self, key: tuple[int, str, bool], activation: Tensor) -> None:
         self._seen[key] = activation[0].clone()
-
-
-def _chosen(tokens: Sequence[int] | None) -> slice | list[int]:
-    return slice(None) if tokens is None else list(tokens)
 
 
 @contextmanager

@@ -44,8 +44,8 @@ class Sweep:
 
     def __repr__(self) -> str:
         """Say what was swept, and how exact it is, in a line."""
-        shape = " x ".join(f"{len(along)} {name}" for name, along in self.axes) or f"{list(self.patched.shape[1:])}"
-        pairs = f"{len(self.clean)} prompt pair{'s' if len(self.clean) > 1 else ''}"
+        shape = " x ".join(_counted(len(along), name) for name, along in self.axes) or f"{list(self.patched.shape[1:])}"
+        pairs = _counted(len(self.clean), "prompt pair")
         ends = f"clean {float(self.clean.mean()):.3g}, corrupted {float(self.corrupted.mean()):.3g}"
         checked = f"{len(self.checks)} spot checks within {self.rounding:.0e}"
         return f"<Sweep of {shape}, {pairs}: {ends}, largest recovery {self._largest():.3g}; {self.way} way, {checked}>"
@@ -94,6 +94,10 @@ class Sweep:
         number = per_prompt_pair.isfinite().sum(0)
         deviation = (per_prompt_pair - per_prompt_pair.nanmean(0)).square().nansum(0) / (number - 1)
         return (deviation / number).sqrt().where(number > 1, torch.nan)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:

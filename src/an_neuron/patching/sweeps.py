@@ -16,6 +16,7 @@ precision; what rounding does to them is the sweep's `rounding`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -247,25 +248,25 @@ def _checked_sites(engine: Engine, sites: Sequence[str], known: Sequence[str]) -
 
 
 def _checked_layers(engine: Engine, layers: Iterable[int] | None) -> list[int]:
-    if isinstance(layers, int):
+    if isinstance(layers, Integral):
         raise UserError(f"Layers are a list; for a single one give [{layers}].")
     chosen = list(range(engine.n_layers) if layers is None else layers)
     if not chosen:
         raise UserError("There is no layer to patch; give some, or None for all.")
     for layer in chosen:
-        _check_number("layer", layer, engine.n_layers)
+        _check_layer(layer, engine.n_layers)
     if len({*chosen}) < len(chosen):
         raise UserError(f"Layers are given twice in {chosen}.")
-    return chosen
+    return [int(layer) for layer in chosen]
 
 
 def _checked_neurons(engine: Engine, neurons: Sequence[tuple[int, int]]) -> dict[Site, list[int]]:
     """Return the neurons of each layer."""
     listed: dict[Site, list[int]] = {}
     for layer, index in _pairs(neurons):
-        known = isinstance(layer, int) and 0 <= layer < engine.n_layers
+        known = isinstance(layer, Integral) and 0 <= layer < engine.n_layers
         d_mlp = engine.ordinary.n_items(layer if known else 0, "post") or 0
-        if not (known and isinstance(index, int) and 0 <= index < d_mlp):
+        if not (known and isinstance(index, Integral) and 0 <= index < d_mlp):
             raise UserError(
                 f"There is no neuron {layer}.{index}; this model has {engine.n_layers} layers of {d_mlp} each."
             )
@@ -284,6 +285,6 @@ def _pairs(neurons: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
     return neurons
 
 
-def _check_number(what: str, number: Any, n: int) -> None:
-    if not isinstance(number, int) or not 0 <= number < n:
-        raise UserError(f"There is no {what} {number!r}; this model has {what}s 0 to {n - 1}.")
+def _check_layer(layer: Any, n_layers: int) -> None:
+    if not isinstance(layer, Integral) or not 0 <= layer < n_layers:
+        raise UserError(f"There is no layer {layer!r}; this model has layers 0 to {n_layers - 1}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from an_neuron.errors import UserError
@@ -48,6 +49,19 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
         if one != other:
             return pos
     raise UserError("Clean and corrupted prompt are the same prompt, so there is nothing to patch.")
+
+
+def check_token_ids(ids: Sequence[int], d_vocab: int) -> None:
+    """Stop where one of some token ids is none of a vocabulary's.
+
+    Raises
+    ------
+    UserError
+        With the first wrong one.
+    """
+    for token in ids:
+        if not isinstance(token, Integral) or not 0 <= token < d_vocab:
+            raise UserError(f"{token!r} is no token id; the model's vocabulary has ids 0 to {d_vocab - 1}.")
 
 
 def logit_difference(logits: "Tensor", answer: int, foil: int) -> "Tensor":

@@ -146,3 +146,25 @@ def test_a_broken_tokenizer_is_named(folder):
     (folder / "tokenizer.json").write_text("{broken")
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read"):
         Tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"vision_config": {"hidden_size": 8}},
+        {"audio_config": {"hidden_size": 8}},
+        {"architectures": ["LlavaForConditionalGeneration"]},
+        {"is_encoder_decoder": True},
+    ],
+)
+def test_models_that_do_more_than_read_and_write_text_are_refused(folder, changed):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    (mistake,) = folder_mistakes(folder)
+    assert "multimodal model or an encoder-decoder" in mistake
+
+
+def test_a_broken_configuration_is_a_mistake(folder):
+    (folder / "config.json").write_text("{")
+    (mistake,) = folder_mistakes(folder)
+    assert "config.json cannot be read" in mistake

@@ -118,3 +118,34 @@ def test_the_best_device_that_is_there_is_picked(monkeypatch):
 def test_a_device_that_is_not_there_is_refused_with_the_remedy():
     with pytest.raises(UserError, match="'nonsense' cannot be used"):
         devices.kind("nonsense")
+
+
+def changed_config(folder, **changed):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def test_an_architecture_that_transformer_lens_does_not_know_is_named(folder):
+    changed_config(folder, architectures=["MegaForCausalLM"])
+    with pytest.raises(UserError, match="TransformerLens does not know the architecture MegaForCausalLM"):
+        load_model(folder)
+
+
+def test_a_folders_code_is_never_run_whatever_is_answered(folder, monkeypatch, tmp_path):
+    """The answer yes lies ready, should anybody ask."""
+    ran = tmp_path / "ran"
+    (folder / "configuration_own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    names = {"AutoConfig": "configuration_own.Own", "AutoModelForCausalLM": "configuration_own.Model"}
+    changed_config(folder, model_type="own", auto_map=names)
+    monkeypatch.setattr("builtins.input", lambda *_: "yes")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_model(folder)
+    assert not ran.exists()
+
+
+def test_a_multimodal_folder_installs_nothing(folder, monkeypatch):
+    """TransformerLens' loader calls pip for what such a folder wants; it must not get that far."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a process was started"))
+    changed_config(folder, vision_config={"hidden_size": 8})
+    with pytest.raises(UserError, match="multimodal"):
+        load_model(folder)
