@@ -47,9 +47,9 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
     print(f"Running {_name(log)} …", file=terminal, flush=True)
-    with Path(log).open("w", encoding="utf-8") as file:
-        sys.stderr = _Both(terminal, file)
-        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # for the rest of the process: no job asks anybody
+    asked = sys.stdin
+    with Path(log).open("w", encoding="utf-8") as file, Path(os.devnull).open(encoding="utf-8") as nothing:
+        sys.stderr, sys.stdin = _Both(terminal, file), nothing  # no library asks anything in the middle of a job
         try:
             if threads is not None:
                 import torch
@@ -69,7 +69,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
             traceback.print_exc()
             raise SystemExit(1) from None
         finally:
-            sys.stderr = terminal
+            sys.stderr, sys.stdin = terminal, asked
 
 
 def _name(log: str) -> str:

@@ -286,5 +286,5 @@ def _pairs(neurons: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
 
 
 def _check_layer(layer: Any, n_layers: int) -> None:
-    if not isinstance(layer, Integral) or not 0 <= layer < n_layers:
+    if not isinstance(layer, Integral) or not 0 <= int(layer) < n_layers:
         raise UserError(f"There is no layer {layer!r}; this model has layers 0 to {n_layers - 1}.")
