@@ -19,7 +19,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.tokenizer import Tokenizer
-from an_neuron.patching.neuron_sweeps import NeuronSweeps
+from an_neuron.patching.neuron_sweeps import CHECKED, NeuronSweeps
 from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 
 N_TOP, N_LEAST, SHARE = 200, 10, 0.01
@@ -41,7 +41,7 @@ MAP = Schema(
         "top_tokens": Field("rank k", "text", "", f"the tokens that the patch raised most: the largest {DIRECT}"),
         "lowered_tokens": Field("rank k", "text", "", f"the tokens that it lowered most: the smallest {DIRECT}"),
     },
-    COMPARED,
+    {**COMPARED, **CHECKED},
 )
 TOP = Schema(
     "patching/neurons/top.csv",

@@ -1,6 +1,6 @@
 """The neuron sweeps of many layers, read from their files and put together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,11 @@ from torch import Tensor
 
 from an_neuron.files import hdf5
 from an_neuron.patching.sweep_files import COMPARED
+
+CHECKED = {
+    "spot_checks": "how many values were measured again by ordinary forwards",
+    "rounding": "the largest difference of one of them, in logits; NaN if there is none",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class NeuronSweeps:
     clean, corrupted
         Logit differences without a patch, [prompt_pair].
     attributes
-        Those that name answer and foil.
+        Those that name answer and foil, and those of `CHECKED`.
     """
 
     layers: list[int]
@@ -45,5 +50,13 @@ def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
         recovery=torch.from_numpy(np.concatenate([table["recovery"] for table in tables])),
         clean=torch.from_numpy(first["clean"]),
         corrupted=torch.from_numpy(first["corrupted"]),
-        attributes={key: first.attributes[key] for key in COMPARED},
+        attributes={**{key: first.attributes[key] for key in COMPARED}, **_checked(tables)},
     )
+
+
+def _checked(tables: Sequence[hdf5.Table]) -> dict[str, Any]:
+    """Return how many spot checks there were, and their largest difference."""
+    differences = np.concatenate(
+        [np.abs(table["spot_check_logit_difference"] - table["spot_check_ordinary"]) for table in tables]
+    )
+    return {"spot_checks": len(differences), "rounding": float(differences.max()) if len(differences) else np.nan}

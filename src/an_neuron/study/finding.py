@@ -56,6 +56,10 @@ def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) ->
     if (layer, index) in listed:
         raised = ", ".join(f'"{token}"' for token in swept["top_tokens"][listed.index((layer, index))])
         yield f"The patch raises the logits of {raised} most."
+    yield (
+        f"{swept.attributes['spot_checks']} of these values were measured again by ordinary forwards; they differ by "
+        f"at most {float(swept.attributes['rounding']):.0e}."
+    )
 
 
 def _mean(predictions: Table, kind: str) -> float:

@@ -56,7 +56,12 @@ def tables(tmp_path):
             "top_recovery": recovery.ravel()[order],
             "top_tokens": [[" an", f"t{rank}"] for rank in range(4)],
         }
-        hdf5.write(paths["map"], MAP, values, {"answer": " an", "foil": " a", "model": "pear"})
+        hdf5.write(
+            paths["map"],
+            MAP,
+            values,
+            {"answer": " an", "foil": " a", "model": "pear", "spot_checks": 11, "rounding": 2e-6},
+        )
         pairs = {
             "recovery": [[0.5, 0.25], [0.75, 0.5], [0.25, 0.5]],
             "part": ["held_out", "held_out", "development"],
@@ -82,6 +87,7 @@ def test_the_finding_is_told_with_its_numbers(tables):
         "corrupted -1.50): the largest of 4 neurons."
     ) in text
     assert 'The patch raises the logits of " an", "t0" most.' in text
+    assert "11 of these values were measured again by ordinary forwards; they differ by at most 2e-06." in text
     # 0.5 and 0.75: mean 0.625, deviation 0.1768, standard error 0.125.
     assert "Over 2 held-out prompt pairs it recovers 0.625 ± 0.125 (mean and standard error), the most of 2" in text
     assert "it recovers 0.625 ± 0.125" in text
@@ -107,7 +113,7 @@ def test_a_finding_without_weakness_says_nothing_of_any(tables):
     del paths["prompt_set"], paths["choice"]
     text = finding(paths, 4, 1)
     assert "weak" not in text
-    assert len(text.splitlines()) == 2
+    assert len(text.splitlines()) == 3
     assert "number 2 of 4" in finding(paths, 7, 0)
 
 
