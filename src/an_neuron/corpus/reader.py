@@ -16,7 +16,7 @@ from an_neuron.corpus.margins import read_logits
 from an_neuron.corpus.readout import Readout
 from an_neuron.errors import UserError
 from an_neuron.model.decoder import Decoder
-from an_neuron.model.hooks import Hook, hooked
+from an_neuron.model.hooks import Hook, hooked, rows_apart
 
 READOUTS = ("unembedding", "embedding")
 PRECISIONS = ("highest", "high", "bfloat16")
@@ -88,7 +88,9 @@ class Reader:
         by_layer: dict[int, Tensor] = {}
         residuals: list[Tensor] = []
         hooks: list[Hook] = [(self._norm, "in", residuals.append)]
-        hooks += [(module, "in", self._taking(layer, by_layer)) for layer, module in self._down.items()]
+        hooks += [
+            (module, "in", rows_apart(self._taking(layer, by_layer), len(ids))) for layer, module in self._down.items()
+        ]
         with _matmul_precision("highest" if self.precision == "highest" else "high"), hooked(hooks):
             self._model(input_ids=ids, use_cache=False)
             blocks = self._readout.blocks(residuals[0].float().flatten(0, 1), self.d_vocab)

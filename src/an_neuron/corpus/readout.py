@@ -44,6 +44,9 @@ class Readout:
             Whether the final norm subtracts the mean (LayerNorm), or not (RMSNorm).
         """
         embedding = decoder.model.get_input_embeddings().weight.detach()
+        if not [*decoder.norm.parameters()]:  # OLMo's
+            norm = deepcopy(decoder.norm)
+            return cls(norm, lambda normalized, tokens: normalized @ embedding[tokens].T)
         epsilon = float(decoder.norm.eps if hasattr(decoder.norm, "eps") else decoder.norm.variance_epsilon)
 
         def normalize(residual: Tensor) -> Tensor:
