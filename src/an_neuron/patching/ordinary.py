@@ -202,9 +202,10 @@ class OrdinaryPass:
         key = layer, site, source
         if key not in self._seen:
             seen: list[Tensor] = []
-            with self.model.at(layer, site, seen.append):
+            # Copied at once: a block may go on to add to it in place, as Falcon's does to its MLP's output.
+            with self.model.at(layer, site, lambda activation: seen.append(activation[0].clone())):
                 self.model.run(self.source_ids if source else self.ids, self.metric)
-            self._seen[key] = seen[0][0].clone()
+            self._seen[key] = seen[0]
         return self._seen[key]
 
 
