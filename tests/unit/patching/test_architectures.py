@@ -1,0 +1,332 @@
+"""Every architecture's sweeps, held against one ordinary forward a patch on a model that the library never touched.
+
+By default those of `REPRESENTATIVE` run, each with two prompt pairs; `make architectures` runs all, with five, and writes
+`docs/architectures.md`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import architectures
+import pytest
+import torch
+from architecture_page import PAGE, Row, all_names, cell, lines_of_page, page
+from conftest import save_tokenizer
+from independent_loop import INPUT_OF_BLOCK, IndependentLoop
+from slow_reference import HOOKS, at_pattern, one_forward_per_patch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import GPT2Config
+
+from an_neuron.errors import UserError
+from an_neuron.model.loading import load_model
+from an_neuron.model.places import Place
+from an_neuron.patching.engine import Engine
+from an_neuron.patching.metric import LogitDifference
+from an_neuron.patching.sweep import Sweep
+from an_neuron.patching.sweeps import SITES, patch_heads, patch_neurons, patch_sites
+from an_neuron.prompts.pairs import PromptPair, first_difference
+
+BOUND = 1e-5
+"""Of the largest of 1, both prompts' logit differences and the effects' spread; rounding makes some 1e-6."""
+LEAST_EFFECT = 1e-3
+HEAD_SITES = ("q", "k", "v", "z", "pattern")
+NEURONS, NEURONS_AT_POSITIONS = 24, 12
+LONGER = {"dynamic rope", "longrope", "yarn rope", "llama3 rope"}  # whose prompts should cross the original length
+PROMPT_PAIRS = {
+    "in the middle": PromptPair([0, 3, 4, 5, 6, 8, 9, 11, 12, 13], [0, 3, 4, 12, 6, 8, 9, 11, 12, 13]),
+    "at several": PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 7, 12, 6, 2, 9]),
+    "first after BOS": PromptPair([0, 3, 4, 5, 6], [0, 9, 4, 5, 6]),
+    "last": PromptPair([0, 3, 4, 5, 6], [0, 3, 4, 5, 10]),
+    "at BOS": PromptPair([0, 3, 4, 5], [1, 3, 4, 5]),
+}
+OTHERS = [name for name in PROMPT_PAIRS if name != "in the middle"]
+
+# What each is there for.
+REPRESENTATIVE = {
+    "GPT2LMHeadModel": "joint q, k and v in a Conv1D",
+    "GPTNeoXForCausalLM": "q, k and v interleaved by head, parallel blocks",
+    "LlamaForCausalLM": "grouped keys and values",
+    "OPTForCausalLM": "rows and positions as one axis",
+    "BloomForCausalLM": "attention of its own, alibi",
+    "FalconForCausalLM": "attention of its own, an MLP's output that is added to in place",
+    "GPTJForCausalLM": "attention of its own, rotary, parallel",
+    "GPTNeoForCausalLM": "attention of its own, local layers",
+    "GPTBigCodeForCausalLM": "one head of keys in a joint projection",
+    "XGLMForCausalLM": "a pattern with rows and heads as one axis",
+    "CohereForCausalLM": "parallel blocks, scaled logits",
+    "Gemma2ForCausalLM": "norms after, soft caps, sliding window",
+    "Gemma4ForCausalLM": "inputs of each layer, a scale of each layer",
+    "GraniteForCausalLM": "scaled residuals",
+    "Olmo2ForCausalLM": "norms after alone",
+    "Phi3ForCausalLM": "joint q, k and v, joint gate and up",
+    "Qwen3ForCausalLM": "norms of q and k",
+    "GptOssForCausalLM": "sinks, experts",
+    "MixtralForCausalLM": "experts",
+    "Llama4ForCausalLM": "attention in chunks, a dense layer beside experts",
+    "DeepseekV3ForCausalLM": "attention through low ranks, a dense layer beside experts",
+    "DeepseekV4ForCausalLM": "several residual streams",
+    "Qwen3NextForCausalLM": "linear attention, gated q",
+    "FalconH1ForCausalLM": "state space beside attention",
+    "JambaForCausalLM": "state space between attention",
+    "MambaForCausalLM": "state space alone",
+    "RwkvForCausalLM": "a state handed on",
+    "OpenAIGPTLMHeadModel": "no final norm",
+    "HrmTextForCausalLM": "refused: no blocks",
+    "LlamaForCausalLM, dynamic rope": "frequencies that depend on a prompt's length",
+    "LlamaForCausalLM, one head of keys": "one head of keys",
+    "Phi3ForCausalLM, longrope": "frequencies that depend on a prompt's length",
+    "MistralForCausalLM, sliding window": "sliding window in all layers",
+    "GPT2LMHeadModel, scaled by layer": "scaled scores",
+    "GPT2LMHeadModel, unscaled": "refused: the bridge computes something else",
+    "GPTNeoXForCausalLM, no biases": "refused: no bridge",
+    "OPTForCausalLM, norms after": "refused: a bridge that cannot run",
+    "OPTForCausalLM, narrow embeddings": "projections around the blocks",
+    "Gemma2ForCausalLM, low soft caps": "soft caps that matter",
+    "GraniteForCausalLM, multipliers": "scaled embeddings, scores, residuals and logits",
+    "BloomForCausalLM, residual after norm": "a residual stream that starts behind the norm",
+    "Gemma4ForCausalLM, shared keys": "keys and values of another layer",
+    "Qwen2MoeForCausalLM, dense first": "a dense layer beside experts",
+    "StableLmForCausalLM, parallel": "parallel blocks with norms of q and k by head",
+}
+
+# Why a model has no fast way, by what the library says of it; and why it is refused.
+REASONS = {
+    "does not take the attention": "attention is code of its own",
+    "not every one of its blocks attends": "attention is code of its own, or there is none in some layers",
+    "turns the final residual stream into logits": "a final step of its own",
+    "has no ln_final": "no final norm, or one step more behind it",
+    "hand on more than the residual stream": "blocks hand on more than the residual stream",
+    "run behind shared keys and values, raise": "some layers keep another state than keys and values",
+    "run behind shared keys and values, give": "attention depends on where a prompt begins",
+    "has no blocks": "refused: TransformerLens names no blocks",
+    "differ by": "refused: TransformerLens' bridge computes something else",
+    "cannot run": "refused: TransformerLens' bridge cannot run",
+    "cannot be loaded": "refused: TransformerLens makes no bridge of it",
+}
+NO_PATTERN = "pattern held against ordinary forwards of the library alone: TransformerLens' hook only shows it"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        names = all_names() if metafunc.config.getoption("all_architectures") else [*REPRESENTATIVE]
+        metafunc.parametrize("name", names, scope="module")  # all tests of a name one after the other
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A folder with a tokenizer, and a configuration by which transformers finds it."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder)
+    GPT2Config(vocab_size=50, bos_token_id=0, eos_token_id=0).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def prompt_pairs(name, request) -> dict[str, PromptPair]:
+    """All five prompt pairs, or by default the first and one of the others in turn, long where that matters."""
+    chosen = [*PROMPT_PAIRS]
+    if not request.config.getoption("all_architectures"):
+        chosen = ["in the middle", OTHERS[[*REPRESENTATIVE].index(name) % len(OTHERS)]]
+    pairs = {differing: PROMPT_PAIRS[differing] for differing in chosen}
+    if name.partition(", ")[2] in LONGER:
+        pairs |= {"in the middle": PromptPair(*([*ids, 14, 15, 16, 17] for ids in both(pairs["in the middle"])))}
+    return pairs
+
+
+def both(prompt_pair: PromptPair) -> tuple[Sequence[int], Sequence[int]]:
+    return prompt_pair.clean, prompt_pair.corrupted
+
+
+def boot(name, tokenizer) -> TransformerBridge:
+    model = architectures.tiny_model(name)
+    return TransformerBridge.boot_transformers(str(tokenizer), hf_model=model, device="cpu")
+
+
+def engine_or_refusal(name, tokenizer, folder) -> Engine | str:
+    """Return an engine, or the sentence with which the library refuses the model; anything else fails the test."""
+    try:
+        bridge = boot(name, tokenizer)
+    except Exception:  # TransformerLens' own, of any kind: ours must say it in a sentence
+        architectures.tiny_model(name).save_pretrained(folder)
+        save_tokenizer(folder)
+        with pytest.raises(UserError) as refused:
+            load_model(folder)
+        return str(refused.value)
+    try:
+        return Engine(bridge)
+    except UserError as refused:
+        return str(refused)
+
+
+class Comparison:
+    """A model's sweeps of one prompt pair, each held against the independent loop.
+
+    Attributes
+    ----------
+    ways
+        Of all sweeps.
+    worst
+        The largest difference, as a share of the size that the bound is a share of.
+    effects
+        The largest effect on the logit difference of each swept site's patches.
+    """
+
+    def __init__(self, name: str, engine: Engine, prompt_pair: PromptPair, bridge: TransformerBridge) -> None:
+        blocks = str(bridge.adapter.component_mapping["blocks"].name)
+        self.loop = IndependentLoop(architectures.tiny_model(name), blocks, prompt_pair)
+        self.engine, self.prompt_pair, self.bridge = engine, prompt_pair, bridge
+        self.arguments = engine, [prompt_pair], LogitDifference(self.loop.answer, self.loop.foil)
+        self.layers = range(engine.n_layers)
+        self.generator = torch.Generator().manual_seed(0)
+        self.ways, self.worst, self.effects = set[str](), 0.0, dict[str, float]()
+
+    def sites(self) -> None:
+        sites, start = available(self.engine, SITES), first_difference(*both(self.prompt_pair))
+        positions = range(max(0, start - 1), len(self.prompt_pair.clean))  # one of those that change nothing
+        for site, sweep in patch_sites(*self.arguments, sites).items():
+            expected = [self.loop.sites(layer, self._place(layer, site), positions) for layer in self.layers]
+            self._hold(site, sweep, sweep.patched[0][:, positions.start :], expected)
+            assert torch.equal(sweep.patched[0, :, :start], sweep.corrupted.expand(len(self.layers), start))
+
+    def heads(self) -> None:
+        sites = available(self.engine, HEAD_SITES)
+        for site, sweep in patch_heads(*self.arguments, sites).items() if sites else ():
+            if site != "pattern":
+                expected = [self.loop.heads(layer, self._place(layer, site)) for layer in self.layers]
+                self._hold(site, sweep, sweep.patched[0], expected)
+            elif patching_the_pattern_does_something(self.bridge):
+                self._hold(site, sweep, sweep.patched[0], list(self._patterns(sweep.patched.shape[-1])))
+
+    def _patterns(self, n_heads: int) -> Iterator[Tensor]:
+        loop = self.loop
+        for layer in self.layers:
+            yield one_forward_per_patch(
+                *(self.bridge, self.prompt_pair, "pattern", layer),
+                *(range(n_heads), at_pattern, loop.answer, loop.foil),
+            )
+
+    def neurons(self) -> None:
+        for layers in layers_of_equal_width(self.engine):
+            sweep = patch_neurons(*self.arguments, layers)
+            chosen = self._sample(sweep.patched.shape[-1], NEURONS)
+            expected = [self.loop.neurons(layer, self._place(layer, "post"), chosen) for layer in layers]
+            self._hold("post", sweep, sweep.patched[0][:, chosen], expected)
+            self._neurons_at_positions(layers)
+
+    def _neurons_at_positions(self, layers: Sequence[int]) -> None:
+        sweep, start = patch_neurons(*self.arguments, layers, per_position=True), first_difference(*both(self.prompt_pair))
+        width, length = sweep.patched.shape[-2:]
+        neurons, steps = (self._sample(number, NEURONS_AT_POSITIONS) for number in (width, 1000))
+        places = [(neuron, start + step % (length - start)) for neuron, step in zip(neurons, steps, strict=True)]
+        expected = [self.loop.neurons_at(layer, self._place(layer, "post"), places) for layer in layers]
+        found = torch.stack([sweep.patched[0, :, neuron, pos] for neuron, pos in places], dim=-1)
+        self._hold("post at positions", sweep, found, expected)
+
+    def _sample(self, number: int, size: int) -> list[int]:
+        return torch.randperm(number, generator=self.generator)[:size].tolist()
+
+    def _place(self, layer: int, site: str) -> Place:
+        return INPUT_OF_BLOCK if site == "resid_pre" else self.engine.ordinary.places[layer][site]
+
+    def _hold(self, site: str, sweep: Sweep, found: Tensor, expected: Sequence[Tensor]) -> None:
+        """Compare values with the loop's, [layer, item], and both prompts'."""
+        values, ends = torch.stack([*expected]), torch.tensor([self.loop.clean, self.loop.corrupted])
+        spread = float((values - self.loop.corrupted).abs().max())
+        size = max(1.0, float(ends.abs().max()), spread)
+        found_ends = torch.cat([sweep.clean, sweep.corrupted])
+        worst = max(float((found - values).abs().max()), float((found_ends - ends).abs().max())) / size
+        assert found.dtype == torch.float32
+        assert worst <= BOUND, f"{site} is {worst:.1e} off"
+        self.ways.add(sweep.way)
+        self.worst, self.effects[site] = max(self.worst, worst), max(spread, self.effects.get(site, 0.0))
+
+
+def available(engine: Engine, sites: Sequence[str]) -> list[str]:
+    return [site for site in sites if site == "resid_pre" or engine.ordinary.has_everywhere(site)]
+
+
+def layers_with_neurons(engine: Engine) -> list[int]:
+    return [layer for layer, places in enumerate(engine.ordinary.places) if "post" in places]
+
+
+def layers_of_equal_width(engine: Engine) -> list[list[int]]:
+    groups: dict[int | None, list[int]] = {}
+    for layer in layers_with_neurons(engine):
+        groups.setdefault(engine.ordinary.n_items(layer, "post"), []).append(layer)
+    return [*groups.values()]
+
+
+def patching_the_pattern_does_something(bridge: TransformerBridge) -> bool:
+    """Return whether the bridge's hook of the pattern changes what follows; in some attention it only shows it."""
+    ids = torch.tensor([PROMPT_PAIRS["in the middle"].clean[:5]])
+    names = [f"blocks.{layer}.{HOOKS['pattern']}" for layer in range(len(bridge.blocks))]
+    hooks = [(name, lambda pattern, hook: torch.zeros_like(pattern)) for name in names]
+    with torch.inference_mode():
+        changed, plain = bridge.run_with_hooks(ids, fwd_hooks=hooks), bridge(ids)
+    return not torch.equal(changed, plain)
+
+
+def reason(said: str) -> str:
+    """Return the words of the page for a sentence of the library."""
+    found = [words for part, words in REASONS.items() if part in said]
+    assert found, f"a reason that the page has no words for: {said}"
+    return found[0]
+
+
+def assert_refused_where_nothing_is_there(engine: Engine) -> None:
+    """Sites and neurons that a layer lacks are refused with a sentence, never with another exception."""
+    pair, metric = [PROMPT_PAIRS["last"]], LogitDifference(3, 4)
+    for patch, sites in ((patch_sites, SITES), (patch_heads, HEAD_SITES)):
+        for site in {*sites} - {*available(engine, sites)}:
+            with pytest.raises(UserError, match=f"has no site '{site}' to patch in every layer"):
+                patch(engine, pair, metric, [site])
+    for layer in {*range(engine.n_layers)} - {*layers_with_neurons(engine)}:
+        with pytest.raises(UserError, match=f"Layer {layer} of this model .* has no neurons of one MLP"):
+            patch_neurons(engine, pair, metric, [layer])
+
+
+def neurons_cell(engine: Engine) -> str:
+    found = layers_with_neurons(engine)
+    return cell(found, range(engine.n_layers)).replace("exact:", f"exact: layer{'s' * (len(found) > 1)}")
+
+
+def row_of(name: str, engine: Engine, said: str, ways: set[str], pattern: bool) -> Row:
+    heads = available(engine, HEAD_SITES)
+    remarks = [reason(said)] if "ordinary" in ways else []
+    remarks += [NO_PATTERN] if "pattern" in heads and not pattern else []
+    cells = cell(available(engine, SITES), SITES), cell(heads, HEAD_SITES), neurons_cell(engine)
+    return Row(name, " and ".join(sorted(ways)), *cells, "; ".join(remarks))
+
+
+def test_sweeps_equal_one_ordinary_forward_a_patch(
+    name, tokenizer, prompt_pairs, tmp_path, caplog, record_property, request
+):
+    engine = engine_or_refusal(name, tokenizer, tmp_path)
+    if isinstance(engine, str):
+        row, worst = Row(name, "–", remark=reason(engine)), 0.0
+    else:
+        comparisons = compared(name, engine, tokenizer, prompt_pairs)
+        assert_refused_where_nothing_is_there(engine)
+        effects = {site: max(each.effects.get(site, 0.0) for each in comparisons) for site in comparisons[0].effects}
+        print(name, [c.ways for c in comparisons], {s:f"{e:.1g}" for s, e in effects.items() if e<1e-2})
+        worst = max(each.worst for each in comparisons)
+        row = row_of(name, engine, caplog.text, set().union(*(each.ways for each in comparisons)), "pattern" in effects)
+        print(row.line(), worst)
+    record_property("line", row.line())
+    record_property("difference", worst)
+    if not request.config.getoption("all_architectures"):
+        assert lines_of_page()[name] == row.line()
+
+
+def compared(name, engine, tokenizer, prompt_pairs) -> list[Comparison]:
+    """Return comparisons of all prompt pairs, each with a bridge of its own, since some remember a prompt's length."""
+    comparisons = []
+    for prompt_pair in prompt_pairs.values():
+        comparison = Comparison(name, engine, prompt_pair, boot(name, tokenizer))
+        comparison.sites()
+        comparison.heads()
+        comparison.neurons()
+        comparisons.append(comparison)
+    return comparisons
