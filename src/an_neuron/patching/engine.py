@@ -120,12 +120,17 @@ class Engine:
 
 
 def _try(passed: Pass, ordinary: OrdinaryPass) -> None:
-    """Run rows without a patch, which must end as the base run does, and hold both runs against ordinary ones."""
+    """Hold both runs, rows without a patch, and one with the first different token's, against ordinary runs.
+
+    Rows without a patch are not enough: what a block gets wrong may be too little to see in the base run.
+    """
     two = torch.zeros(2, dtype=torch.long, device=passed.device)
-    (nothing,) = passed.sweep([Patches(0, NOTHING, two)])
-    size = max(1.0, abs(float(ordinary.base_value)), abs(float(ordinary.source_value)))
+    token = Patches(0, "resid_pre", two[:1])
+    (nothing, patched), (patched_ordinarily,) = passed.sweep([Patches(0, NOTHING, two), token]), ordinary.sweep([token])
     base, source = ordinary.base_value, ordinary.source_value
-    for found, expected in ((nothing, base), (passed.base_value, base), (passed.source_value, source)):
+    size = max(1.0, *(abs(float(value)) for value in (base, source, patched_ordinarily)))
+    pairs = (nothing, base), (passed.base_value, base), (passed.source_value, source), (patched, patched_ordinarily)
+    for found, expected in pairs:
         worst = float((found - expected).abs().max())
         if not worst <= tolerance(passed.model.dtype) * size:
             raise UserError(f"its blocks, run behind shared keys and values, give a value that is {worst:.1e} off")
