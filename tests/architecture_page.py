@@ -11,31 +11,35 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "architectures.md"
 NONE = "–"
 INTRODUCTION = """# Architectures
 
-Which architectures are patched, and what was checked. `make architectures` runs the checks and writes this page; `make test`
-runs those of a third of them, and holds their rows against this page.
+Which architectures are patched, and what was checked. `make architectures` runs the checks and writes this page;
+`make test` runs those of a quarter of them with two of the five prompt pairs, and holds their rows against this page.
 
-Every architecture that TransformerLens lists and transformers can make gets a tiny model with random weights, all of them
-large enough to matter: norms' weights, biases, sinks. A name behind a comma is a further configuration of an architecture.
-Five prompt pairs, which differ in the middle, at several tokens, at the first one after BOS, at the last one and at BOS
-itself, are swept, and each value is held against a loop of one ordinary forward per patch: a model of its own that
-TransformerLens never saw, the whole prompt, no cache, eager attention, plain hooks on its modules. Sites are compared at all
-positions from the first difference on, heads all, neurons all (patched at all positions) and a sample (patched at one).
-The pattern, which no module gives out, is compared with TransformerLens' own hook, where patching that does anything.
+Every architecture that TransformerLens lists and transformers can make gets a tiny model with random weights, all of
+them large enough to matter: norms' weights, biases, sinks. A name behind a comma is a further configuration of an
+architecture. Five prompt pairs, which differ in the middle, at several tokens, at the first one after BOS, at the
+last one and at BOS itself, are swept, and each value is held against a loop of one ordinary forward per patch: a
+model of its own that TransformerLens never saw, the whole prompt, no cache, eager attention, plain hooks on its
+modules. Sites are compared at all positions from the first difference on, heads all, neurons all (patched at all
+positions) and a sample (patched at one). The pattern, which no module gives out, is compared with patching
+TransformerLens' own hook; where that only shows the pattern, it is compared with what the hook shows.
 
-Exact means: no value differs by more than 1e-5 of the largest of 1, the two prompts' logit differences, and the spread of
-the patches' effects. That is rounding in float32; what it was in a sweep of yours is the sweep's `rounding`.
+Exact means: no value differs by more than 1e-5 of the largest of 1, the two prompts' logit differences, and the
+spread of the patches' effects. That is rounding in float32; what it was in a sweep of yours is the sweep's
+`rounding`.
 
-- **fast**: one pass for all patches. **ordinary**: one forward per patch, because the architecture does not allow the fast
-  way; the remark says why. The results are the same. A warning says so when it happens, and the sweep's `way` records it.
-- **sites**: resid_pre, attn_out and mlp_out. They are what TransformerLens' hooks of these names see. Where a norm stands
-  between a part and the residual stream (Gemma 2, OLMo 2), attn_out and mlp_out are behind it. Where what a part adds is
-  multiplied by a number (Granite), TransformerLens shows the product; patching it before the product comes to the same.
-- **heads**: q, k and v are what leaves their projections, before any norm or rotation; z is what enters the output
-  projection, behind any gate. The pattern is what the softmax gives. Where heads share keys, k and v have fewer heads. Heads
-  are patched where every layer attends.
-- **neurons**: the inputs of an MLP's output projection. Experts' neurons are refused with a sentence, since which expert
-  runs differs from prompt to prompt; sites and heads of such models are patched, and so are the neurons of their dense
-  layers. An expert that every token passes through (a shared one) counts as part of the experts.
+- **fast**: one pass for all patches. **ordinary**: one forward per patch, because the architecture does not allow the
+  fast way; the remark says why. The results are the same. A warning says so when it happens, and the sweep's `way`
+  records it.
+- **sites**: resid_pre, attn_out and mlp_out. They are what TransformerLens' hooks of these names see. Where a norm
+  stands between a part and the residual stream (Gemma 2, OLMo 2), attn_out and mlp_out are behind it. Where what a
+  part adds is multiplied by a number (Granite), TransformerLens shows the product; patching it before the product
+  comes to the same.
+- **heads**: q, k and v are what leaves their projections, before any norm or rotation (and with the gate beside q
+  where there is one); z is what enters the output projection, behind any gate. The pattern is what the softmax gives.
+  Where heads share keys, k and v have fewer heads. Heads are patched where every layer attends.
+- **neurons**: the inputs of an MLP's output projection. Experts' neurons are refused with a sentence, since which
+  expert runs differs from prompt to prompt; sites and heads of such models are patched, and so are the neurons of
+  their dense layers. An expert that every token passes through (a shared one) counts as part of the experts.
 
 """
 HEADER = ("architecture", "way", "sites", "heads", "neurons", "remark")
@@ -96,7 +100,9 @@ def finish(terminal: Any, exit_status: int) -> None:
     rows = {properties["line"].split("|")[1].strip(): properties for properties in found if "line" in properties}
     worst = max(rows, key=lambda name: rows[name]["difference"], default=None)
     if worst is not None:
-        terminal.write_line(f"Largest difference, as a share of the bound's size: {rows[worst]['difference']:.1e} ({worst})")
+        terminal.write_line(
+            f"Largest difference, as a share of the bound's size: {rows[worst]['difference']:.1e} ({worst})"
+        )
     if exit_status == 0 and rows.keys() == {*all_names()}:
         PAGE.write_text(page(rows[name]["line"] for name in all_names()))
         terminal.write_line(f"{PAGE} is written.")
