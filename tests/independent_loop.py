@@ -94,7 +94,7 @@ def changing(module: nn.Module, end: str, change: Callable[[Tensor], Tensor | No
         if isinstance(output, Tensor):
             return change(output)
         changed = change(output[0])
-        return None if changed is None else (changed, *output[1:])
+        return None if changed is None else type(output)((changed, *output[1:]))  # OpenAI's GPT adds lists
 
     if end == "in":
         handle = module.register_forward_pre_hook(change_input, with_kwargs=True)

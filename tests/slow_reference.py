@@ -12,7 +12,6 @@ HOOKS = {
     "attn_out": "hook_attn_out",
     "mlp_out": "hook_mlp_out",
     "resid_mid": "hook_resid_mid",
-    "mlp_in": "mlp.hook_in",
     "post": "mlp.hook_post",
     **{site: f"attn.hook_{site}" for site in ("q", "k", "v", "z", "pattern")},
 }

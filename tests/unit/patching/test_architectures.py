@@ -6,6 +6,7 @@ writes `docs/architectures.md`.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import architectures
 import pytest
@@ -130,9 +131,14 @@ def prompt_pairs(name, request) -> dict[str, PromptPair]:
     if not request.config.getoption("all_architectures"):
         chosen = ["in the middle", OTHERS[[*REPRESENTATIVE].index(name) % len(OTHERS)]]
     pairs = {differing: PROMPT_PAIRS[differing] for differing in chosen}
-    if name.partition(", ")[2] in LONGER:
+    if change_of(name) in LONGER:
         pairs["in the middle"] = PromptPair(*([*ids, 14, 15, 16, 17] for ids in both(pairs["in the middle"])))
     return pairs
+
+
+def change_of(name: str) -> str:
+    """Return what a variant changes, as its name says."""
+    return name.partition(", ")[2]
 
 
 def both(prompt_pair: PromptPair) -> tuple[Sequence[int], Sequence[int]]:
@@ -144,20 +150,37 @@ def boot(name, tokenizer) -> TransformerBridge:
     return TransformerBridge.boot_transformers(str(tokenizer), hf_model=model, device="cpu")
 
 
-def engine_or_refusal(name, tokenizer, folder) -> Engine | str:
-    """Return an engine, or the sentence with which the library refuses the model; anything else fails the test."""
+@dataclass(frozen=True)
+class Studied:
+    """A name's model on the library: an engine, or the sentence with which it is refused."""
+
+    name: str
+    bridge: TransformerBridge | None
+    engine: Engine | None
+    refusal: str = ""
+
+    @property
+    def blocks(self) -> str:
+        """Path of the blocks in the Hugging Face model."""
+        return str(self.bridge.adapter.component_mapping["blocks"].name)
+
+
+@pytest.fixture(scope="module")
+def studied(name, tokenizer, tmp_path_factory) -> Studied:
+    """The model of a name; whatever the library raises for it but a sentence fails the tests."""
     try:
         bridge = boot(name, tokenizer)
     except Exception:  # TransformerLens' own, of any kind: ours must say it in a sentence
+        folder = tmp_path_factory.mktemp("refused")
         architectures.tiny_model(name).save_pretrained(folder)
         save_tokenizer(folder)
         with pytest.raises(UserError) as refused:
             load_model(folder)
-        return str(refused.value)
+        return Studied(name, None, None, str(refused.value))
     try:
-        return Engine(bridge)
-    except UserError as refused:
-        return str(refused)
+        return Studied(name, bridge, Engine(bridge))
+    except UserError as refusal:
+        return Studied(name, bridge, None, str(refusal))
 
 
 class Comparison:
@@ -173,10 +196,10 @@ class Comparison:
         The largest effect on the logit difference of each swept site's patches.
     """
 
-    def __init__(self, name: str, engine: Engine, prompt_pair: PromptPair, bridge: TransformerBridge) -> None:
-        blocks = str(bridge.adapter.component_mapping["blocks"].name)
-        self.loop = IndependentLoop(architectures.tiny_model(name), blocks, prompt_pair)
-        self.engine, self.prompt_pair, self.bridge = engine, prompt_pair, bridge
+    def __init__(self, studied: Studied, prompt_pair: PromptPair, bridge: TransformerBridge) -> None:
+        self.loop = IndependentLoop(architectures.tiny_model(studied.name), studied.blocks, prompt_pair)
+        self.engine, self.prompt_pair, self.bridge = studied.engine, prompt_pair, bridge
+        engine = studied.engine
         self.arguments = engine, [prompt_pair], LogitDifference(self.loop.answer, self.loop.foil)
         self.layers = range(engine.n_layers)
         self.generator = torch.Generator().manual_seed(0)
@@ -310,55 +333,53 @@ def row_of(name: str, engine: Engine, said: str, ways: set[str], pattern: bool) 
     return Row(name, " and ".join(sorted(ways)), *cells, "; ".join(remarks))
 
 
-def test_sweeps_equal_one_ordinary_forward_a_patch(
-    name, tokenizer, prompt_pairs, tmp_path, caplog, record_property, request
-):
-    engine, worst = engine_or_refusal(name, tokenizer, tmp_path), 0.0
-    if isinstance(engine, str):
-        row = Row(name, NONE, remark=reason(engine))
+def test_sweeps_equal_one_ordinary_forward_a_patch(studied, tokenizer, prompt_pairs, said, record_property, request):
+    if studied.engine is None:
+        row, worst = Row(studied.name, NONE, remark=reason(studied.refusal)), 0.0
     else:
-        comparisons = compared(name, engine, tokenizer, prompt_pairs)
+        comparisons = [compared(studied, pair, tokenizer) for pair in prompt_pairs.values()]
         effects = {site: max(each.effects[site] for each in comparisons) for site in comparisons[0].effects}
         assert min(effects.values()) > LEAST_EFFECT, f"patches that do nothing: {effects}"
-        assert_refused_where_nothing_is_there(engine)
+        assert_refused_where_nothing_is_there(studied.engine)
         worst = max(each.worst for each in comparisons)
-        row = row_of(name, engine, caplog.text, comparisons[0].ways, "pattern" in effects)
+        row = row_of(studied.name, studied.engine, said(), comparisons[0].ways, "pattern" in effects)
     record_property("line", row.line())
     record_property("difference", worst)
     if not request.config.getoption("all_architectures"):
-        assert lines_of_page()[name] == row.line(), "`make architectures` writes the page"
+        assert lines_of_page()[studied.name] == row.line(), "`make architectures` writes the page"
 
 
-def compared(name, engine, tokenizer, prompt_pairs) -> list[Comparison]:
-    """Return comparisons of all prompt pairs, each with a bridge of its own, since some remember a prompt's length."""
-    comparisons = [Comparison(name, engine, pair, boot(name, tokenizer)) for pair in prompt_pairs.values()]
-    for comparison in comparisons:
-        comparison.sites()
-        comparison.heads()
-        comparison.neurons()
-    return comparisons
+@pytest.fixture
+def said(studied, caplog):
+    """A function that returns what the library has said of the model; of its engine, before the test began."""
+    return lambda: "".join(record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when))
 
 
-def test_places_are_transformer_lens_hooks(name, tokenizer, tmp_path):
+def compared(studied: Studied, prompt_pair: PromptPair, tokenizer) -> Comparison:
+    """Return a comparison; a bridge that remembers the longest prompt so far is made anew for it."""
+    bridge = boot(studied.name, tokenizer) if change_of(studied.name) in LONGER else studied.bridge
+    comparison = Comparison(studied, prompt_pair, bridge)
+    comparison.sites()
+    comparison.heads()
+    comparison.neurons()
+    return comparison
+
+
+def test_places_are_transformer_lens_hooks(studied):
     """What the library's places see, on a model that no bridge was made of, is what the hooks of their names see."""
-    engine = engine_or_refusal(name, tokenizer, tmp_path)
-    if isinstance(engine, str):
+    if studied.engine is None:
         return
-    model, bridge = architectures.tiny_model(name), boot(name, tokenizer)
-    blocks = model.get_submodule(str(bridge.adapter.component_mapping["blocks"].name))
-    for layer, places in enumerate(engine.ordinary.places):
-        for site, place in {"resid_pre": INPUT_OF_BLOCK, **places}.items():
+    model, bridge = architectures.tiny_model(studied.name), studied.bridge
+    blocks = model.get_submodule(studied.blocks)
+    for layer, places in enumerate(studied.engine.ordinary.places):
+        for site in HOOKS.keys() & {"resid_pre", *places}:
+            place = places.get(site, INPUT_OF_BLOCK)
             hook = f"blocks.{layer}.{HOOKS[site]}"
             if hook not in bridge.hook_dict:
-                assert (architectures.architecture_of(name), site) == ("DeepseekV4ForCausalLM", "resid_pre"), hook
+                assert (architectures.architecture_of(studied.name), site) == ("DeepseekV4ForCausalLM", "resid_pre")
                 continue  # TransformerLens has no such hook for its several streams
-            by_hook: list[Tensor] = []
-            with torch.inference_mode():
-                bridge.run_with_hooks(
-                    IDS, fwd_hooks=[(hook, lambda seen, hook, kept=by_hook: kept.append(seen.clone()))]
-                )
-            here = pattern_seen(engine, layer) if site == "pattern" else seen(model, blocks[layer], place)
-            assert_same(here * multiplier(model, site), by_hook[0], hook)
+            here = pattern_seen(studied.engine, layer) if site == "pattern" else seen(model, blocks[layer], place)
+            assert_same(here * multiplier(model, site), seen_by_hook(bridge, hook), hook)
 
 
 def seen_by_hook(bridge: TransformerBridge, name: str) -> Tensor:
@@ -400,7 +421,9 @@ def assert_same(here: Tensor, by_hook: Tensor, hook: str) -> None:
     assert float((here.flatten() - by_hook.flatten()).abs().max()) <= BOUND * size, hook
 
 
-def test_the_page_is_as_the_tests_write_it():
+def test_the_page_is_as_the_tests_write_it(request):
+    if request.config.getoption("all_architectures"):
+        pytest.skip("the page is about to be written")
     lines = lines_of_page()
     assert [*lines] == all_names()
     assert PAGE.read_text() == page(lines.values())
