@@ -17,11 +17,12 @@ Which architectures are patched, and what was checked. `make architectures` runs
 Every architecture that TransformerLens lists and transformers can make gets a tiny model with random weights, all of
 them large enough to matter: norms' weights, biases, sinks. A name behind a comma is a further configuration of an
 architecture. Five prompt pairs, which differ in the middle, at several tokens, at the first one after BOS, at the
-last one and at BOS itself, are swept, and each value is held against a loop of one ordinary forward per patch: a
-model of its own that TransformerLens never saw, the whole prompt, no cache, eager attention, plain hooks on its
-modules. Sites are compared at all positions from the first difference on, heads all, neurons all (patched at all
-positions) and a sample (patched at one). The pattern, which no module gives out, is compared with patching
-TransformerLens' own hook; where that only shows the pattern, it is compared with what the hook shows.
+last one and at BOS itself, are swept, and the values are held against those of a loop of one ordinary forward per
+patch: a model of its own that TransformerLens never saw, the whole prompt, no cache, eager attention, plain hooks on
+its modules. Sites are compared at all positions from the first difference on, all heads, and of each layer's neurons
+a drawn half (patched at all positions) and a dozen (patched at one). The pattern, which no module gives out, is
+compared with patching TransformerLens' own hook; where that only shows the pattern, it is compared with what the hook
+shows.
 
 Exact means: no value differs by more than 1e-5 of the largest of 1, the two prompts' logit differences, and the
 spread of the patches' effects. That is rounding in float32; what it was in a sweep of yours is the sweep's
