@@ -30,7 +30,7 @@ spread of the patches' effects. That is rounding in float32; what it was in a sw
 
 - **fast**: one pass for all patches. **ordinary**: one forward per patch, because the architecture does not allow the
   fast way; the remark says why. The results are the same. A warning says so when it happens, and the sweep's `way`
-  records it.
+  records it. It may depend on the prompt (Llama 4); here it is that of the longest prompt pair.
 - **sites**: resid_pre, attn_out and mlp_out. They are what TransformerLens' hooks of these names see. Where a norm
   stands between a part and the residual stream (Gemma 2, OLMo 2), attn_out and mlp_out are behind it. Where what a
   part adds is multiplied by a number (Granite), TransformerLens shows the product; patching it before the product
