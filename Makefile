@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm demo orchard test check docs format constraints clean
+.PHONY: setup browser slurm demo orchard test architectures check docs format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -35,6 +35,10 @@ orchard: setup
 
 test: setup slurm
 	pytest
+
+# docs/architectures.md, from the tests of all architectures.
+architectures: $(INSTALLED)
+	pytest tests/unit/patching/test_architectures.py --all-architectures --dist=worksteal
 
 check: setup
 	ruff check

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import architecture_page
 import pytest
 import torch
 from project import Project
@@ -75,6 +76,16 @@ PARTS = {
 PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
 
 torch.set_num_threads(1)  # these models are too small to share
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "run test_architectures.py on all architectures, and write docs/architectures.md if all of them pass"
+    parser.addoption("--all-architectures", action="store_true", help=text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    if config.getoption("all_architectures"):
+        architecture_page.finish(terminalreporter, exitstatus)
 
 
 class Tiny:

@@ -11,6 +11,7 @@ HOOKS = {
     "resid_pre": "hook_resid_pre",
     "attn_out": "hook_attn_out",
     "mlp_out": "hook_mlp_out",
+    "resid_mid": "hook_resid_mid",
     "post": "mlp.hook_post",
     **{site: f"attn.hook_{site}" for site in ("q", "k", "v", "z", "pattern")},
 }

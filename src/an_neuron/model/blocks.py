@@ -42,7 +42,7 @@ class Blocks:
         self.places = [find_places(bridge, layer, block) for layer, block in enumerate(self.blocks)]
         self.gated = bool(bridge.cfg.gated_mlp)
         self.d_vocab = int(self.model.config.vocab_size)
-        self.n_ctx: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        self.n_ctx = longest_prompt(self.model.config)
 
     @property
     def n_layers(self) -> int:
@@ -82,6 +82,15 @@ class Blocks:
         if site == "post":
             return d_mlp(place, self.blocks[layer])
         return None if place.columns is None else len(place.columns)
+
+
+def longest_prompt(config: Any) -> int | None:
+    """Return how many tokens a context holds, if that is known; a dynamic rope stretches beyond its original length."""
+    original: int | None = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if original is None or rope.get("rope_type") != "dynamic":
+        return original
+    return int(original * rope["factor"])
 
 
 def component_name(bridge: TransformerBridge, component: str) -> str:

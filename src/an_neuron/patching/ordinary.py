@@ -224,6 +224,7 @@ class OrdinaryPass:
                 self.model.run(self.source_ids if source else self.ids, self.metric)
 
     def _keep(self, key: tuple[int, str, bool], activation: Tensor) -> None:
+        """Keep a copy: a block may go on to add to it in place, as Falcon's does to its MLP's output."""
         self._seen[key] = activation[0].clone()
 
 

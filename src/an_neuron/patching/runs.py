@@ -81,10 +81,10 @@ class Recorder:
         return hooks
 
     def _record(self, site: Site, activation: Tensor) -> None:
-        self.run.sites[site] = activation[0]
+        self.run.sites[site] = activation[0].clone()  # a block may go on to change it in place
 
     def _record_resid_post(self, activation: Tensor) -> None:
-        self.run.resid_post.append(activation[0])
+        self.run.resid_post.append(activation[0].clone())
 
 
 @torch.inference_mode()
