@@ -124,10 +124,8 @@ def show(head: list[str], rows: list[list[object]]) -> None:
 
 def seconds_of_neurons(engine: Engine, prompt_pair: PromptPair, layer: int, number: int, repeats: int = 1) -> float:
     """Return the time of one wave that patches the first neurons of a layer."""
-    passed = Pass(
-        engine, prompt_pair.corrupted, prompt_pair.clean, METRIC, {(layer, site) for site in ("post", "mlp_out")}
-    )
-    patches = [Patches(layer, "post", torch.arange(number, device=engine.device))]
+    passed = Pass(engine.fast, prompt_pair.corrupted, prompt_pair.clean, METRIC, {(layer, "post")})
+    patches = [Patches(layer, "post", torch.arange(number, device=passed.device))]
     return seconds(lambda: passed.sweep(patches), repeats)
 
 
@@ -135,7 +133,7 @@ def share_of_rate(bridge: TransformerBridge, engine: Engine, prompt_pair: Prompt
     """Print the share of the matrix-product rate that a wave of neurons reaches at several sizes."""
     row = row_operations(shape_of(bridge), *suffix_and_length(prompt_pair), layer + 1)
     rows = []
-    for number in (size for size in (128, 256, 512, 1024) if size <= engine.d_mlp):
+    for number in (size for size in (128, 256, 512, 1024) if size <= bridge.cfg.d_mlp):
         needed = number * row
         spent = seconds_of_neurons(engine, prompt_pair, layer, number, 3)
         rate_reached = needed / spent
@@ -153,7 +151,7 @@ def whole_model(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPa
         print(f"Whole model, {number:,} neurons: {spent:.1f} s\n")
         return
     shape, lengths = shape_of(bridge), suffix_and_length(prompt_pair)
-    sampled, wave = (0, shape.n_layers // 2, shape.n_layers - 2), min(256, engine.d_mlp)
+    sampled, wave = (0, shape.n_layers // 2, shape.n_layers - 2), min(256, bridge.cfg.d_mlp)
     spent = sum(seconds_of_neurons(engine, prompt_pair, layer, wave) for layer in sampled)
     done = wave * sum(row_operations(shape, *lengths, layer + 1) for layer in sampled)
     needed = sum(neuron_operations(shape, *lengths, layer) for layer in range(shape.n_layers))

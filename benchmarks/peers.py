@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformer_lens import patching as transformer_lens_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.model.plain import plain_model
+from an_neuron.model.plain import plain_model, with_fast_gelus
 from an_neuron.prompts.pairs import PromptPair
 
 ANSWER, FOIL = 3, 7
@@ -30,6 +30,7 @@ class Peers:
         with torch.inference_mode():
             _, self.cache = bridge.run_with_cache(self.clean, names_filter=names)
         self.plain = plain_model(bridge, "sdpa")
+        with_fast_gelus(self.plain)
 
     def site_by_transformer_lens(self, site: str, patches: int) -> None:
         """transformer_lens.patching.get_act_patch_*, for the last positions of a layer in the middle."""

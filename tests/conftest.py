@@ -13,9 +13,11 @@ from pathlib import Path
 import architecture_page
 import pytest
 import torch
+from architectures import tiny_model
 from project import Project
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -211,6 +213,15 @@ def tiny(request, tiny_of):
 @pytest.fixture(scope="session")
 def tiny_gpt2(tiny_of):
     return tiny_of("gpt2")
+
+
+@pytest.fixture(scope="session")
+def bridge_of(tmp_path_factory):
+    """A bridge, newly made, of a tiny model of an architecture, which `architectures` names."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    CONFIGS["gpt2"].save_pretrained(folder)
+    save_tokenizer(folder)
+    return lambda name: TransformerBridge.boot_transformers(str(folder), hf_model=tiny_model(name), device="cpu")
 
 
 @pytest.fixture(scope="session")

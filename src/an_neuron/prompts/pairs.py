@@ -44,7 +44,10 @@ def first_difference(base: Sequence[int], source: Sequence[int]) -> int:
         If they are of different length or do not differ.
     """
     if len(base) != len(source):
-        raise UserError(f"A prompt pair's prompts must have equally many tokens, not {len(base)} and {len(source)}.")
+        raise UserError(
+            f"A prompt pair's prompts must have equally many tokens, not {len(base)} and {len(source)}: what "
+            "is patched is a position's activation by that of the same position. Choose words of as many tokens."
+        )
     for pos, (one, other) in enumerate(zip(base, source, strict=True)):
         if one != other:
             return pos

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from architectures import tiny_model
 
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.corpus_pass import record
@@ -247,3 +248,24 @@ def test_associations_that_the_model_does_not_have_are_refused(tiny_gpt2, triple
 def test_unknown_readouts_and_precisions_are_refused(tiny_gpt2, options):
     with pytest.raises(UserError, match=options[0]):
         Reader(tiny_gpt2.raw, ASSOCIATIONS, *options)
+
+
+@pytest.mark.parametrize("readout", ["embedding", "unembedding"])
+@pytest.mark.parametrize("name", ["GPTJForCausalLM", "BloomForCausalLM", "OPTForCausalLM", "OlmoForCausalLM"])
+def test_architectures_with_attention_rows_or_norms_of_their_own_are_read(bridge_of, name, readout):
+    """GPT-J and BLOOM have no SDPA, OPT runs rows and positions as one axis, OLMo's norm has no weights."""
+    bridge, model = bridge_of(name), tiny_model(name)
+    activation, margin, _, _ = recorded(bridge, ROWS, associations_of((TOKEN, 1, INDEX)), readout)
+    seen = []
+    down = {"GPTJ": "fc_out", "Bloo": "dense_4h_to_h", "OPTF": "fc2", "Olmo": "down_proj"}[name[:4]]
+    modules = [
+        module for path, module in model.named_modules() if path.endswith(f".1.{down}") or f".1.mlp.{down}" in path
+    ]
+    with torch.inference_mode():
+        handle = modules[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].view(*ROWS.shape, -1)))
+        logits = model(torch.as_tensor(ROWS.astype(int)), use_cache=False).logits
+        handle.remove()
+    assert activation[0] == pytest.approx(seen[0][..., INDEX].numpy(), abs=1e-5)
+    if readout == "unembedding":
+        assert margin[0] == pytest.approx(margins(logits.numpy(), TOKEN), abs=1e-4)
+    assert np.isfinite(margin).all()

@@ -2,9 +2,6 @@
 
 import pytest
 import torch
-from architectures import tiny_model
-from conftest import CONFIGS, save_tokenizer
-from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import first
@@ -25,23 +22,10 @@ SWEEPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def tokenizer_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    CONFIGS["gpt2"].save_pretrained(folder)
-    save_tokenizer(folder)
-    return folder
-
-
 @pytest.fixture
-def fast(tokenizer_folder):
+def fast(bridge_of):
     """Return the engine of an architecture, which is to take the fast way come what may."""
-
-    def make(name):
-        bridge = TransformerBridge.boot_transformers(str(tokenizer_folder), hf_model=tiny_model(name), device="cpu")
-        return Engine(bridge, way="fast")
-
-    return make
+    return lambda name: Engine(bridge_of(name), way="fast")
 
 
 def metric_of(engine):
