@@ -11,8 +11,11 @@ from typing import Any
 
 PUBLIC = {
     "Engine": "patching.engine",
+    "HeadOutput": "patching.metric",
     "LogitDifference": "patching.metric",
+    "NeuronActivation": "patching.metric",
     "PromptPair": "prompts.pairs",
+    "Stream": "patching.metric",
     "Sweep": "patching.sweep",
     "Tokenizer": "model.tokenizer",
     "UserError": "errors",

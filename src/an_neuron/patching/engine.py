@@ -7,15 +7,14 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
-from an_neuron.model.plain import tolerance
-from an_neuron.patching.metric import Metric
+from an_neuron.patching.metric import ORDER, Inside, Metric
 from an_neuron.patching.ordinary import OrdinaryModel, OrdinaryPass
 from an_neuron.patching.patches import NOTHING, Patches
 from an_neuron.patching.runs import Site
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.patching.wavefront import Pass
 from an_neuron.patching.waves import TOO_SMALL
-from an_neuron.prompts.pairs import check_token_ids
+from an_neuron.prompts.pairs import check_token_ids, first_difference
 
 log = logging.getLogger(__name__)
 WAYS = ("fast", "ordinary")
@@ -77,6 +76,7 @@ class Engine:
         keep
             Sites whose activations are needed.
         """
+        self._check_metric(metric, len(base) - first_difference(base, source))
         ordinary = OrdinaryPass(self.ordinary, base, source, metric)
         if self.fast is None:
             return ordinary, ordinary
@@ -99,6 +99,27 @@ class Engine:
                 self.fast.cuts_last_block = False  # the last block may be of a kind that must see all positions
         self._take_ordinary_way(reason)
         return ordinary, ordinary
+
+    def _check_metric(self, metric: Metric, suffix: int) -> None:
+        """Stop where a metric inside the model names a place that is not there, or that no patch can reach."""
+        if not isinstance(metric, Inside):
+            return
+        if not 0 <= metric.layer < self.n_layers:
+            raise UserError(f"There is no layer {metric.layer}; this model has layers 0 to {self.n_layers - 1}.")
+        if metric.site not in ORDER or metric.site == "pattern":
+            raise UserError(
+                f"Nothing is measured at {metric.site!r}; it is at {', '.join(ORDER)}, but not the pattern."
+            )
+        n_items = self.ordinary.n_items(metric.layer, metric.site)
+        for what in ("index", "head"):
+            number = getattr(metric, what, 0)
+            if n_items is not None and not 0 <= number < n_items:
+                raise UserError(f"Layer {metric.layer} has no {metric.site} {number}; it has 0 to {n_items - 1}.")
+        if not -suffix <= metric.position < 0:
+            raise UserError(
+                f"Position {metric.position} cannot be measured: positions count from the prompt's end (-1), and "
+                f"before {-suffix}, the first one at which the prompts differ, nothing changes."
+            )
 
     def _wave_model(self, bridge: TransformerBridge) -> WaveModel | None:
         try:
@@ -137,7 +158,6 @@ def _try(passed: Pass, ordinary: OrdinaryPass) -> None:
 
 
 def _hold_value(found: torch.Tensor, expected: torch.Tensor, ordinary: OrdinaryPass) -> None:
-    size = max(1.0, *(abs(float(value)) for value in (ordinary.base_value, ordinary.source_value, expected)))
     worst = float((found - expected).abs().max())
-    if not worst <= tolerance(ordinary.model.dtype) * size:
+    if not worst <= ordinary.allowance(expected):
         raise UserError(f"its blocks, run behind shared keys and values, give a value that is {worst:.1e} off")

@@ -19,7 +19,7 @@ from an_neuron.errors import UserError
 from an_neuron.model.blocks import Blocks
 from an_neuron.model.hooks import Function, Hook, hooked, rows_apart
 from an_neuron.model.plain import tolerance
-from an_neuron.patching.metric import Metric, measure
+from an_neuron.patching.metric import Inside, Metric, checked, measure
 from an_neuron.patching.patches import Patches
 from an_neuron.prompts.pairs import check_token_ids, first_difference
 
@@ -48,11 +48,21 @@ class OrdinaryModel(Blocks):
     @torch.inference_mode()
     def run(self, ids: Sequence[int], metric: Metric, rows: int = 1) -> Tensor:
         """Return the metric of a prompt, [row], for so many rows of it."""
+        batch = torch.tensor([list(ids)] * rows, device=self.device)
+        if isinstance(metric, Inside):
+            return self._run_inside(batch, metric)
         residuals: list[Tensor] = []
         with hooked([(self.blocks[-1], "out", residuals.append)]):
-            output = self.model(torch.tensor([list(ids)] * rows, device=self.device), use_cache=False)
-        logits = output.logits[:, -1].float()
+            logits = self.model(batch, use_cache=False).logits[:, -1].float()
         return measure(metric, residuals[0][:, -1], lambda tokens: logits[:, self._columns(tokens)])
+
+    def _run_inside(self, batch: Tensor, metric: Inside) -> Tensor:
+        seen: list[Tensor] = []
+        with self.at(metric.layer, metric.site, lambda activation: seen.append(activation.clone()), len(batch)):
+            self.model(batch, use_cache=False)
+        columns = None if metric.site == "resid_pre" else self.place(metric.layer, metric.site).columns
+        activation = seen[0][:, metric.position]
+        return checked(metric.read(activation, columns), activation)
 
     def _columns(self, tokens: Sequence[int] | None) -> slice | list[int]:
         """Return which columns of the logits a metric asks for; a negative id would be one of the last tokens."""
@@ -119,6 +129,12 @@ class OrdinaryPass:
         self._seen: dict[tuple[int, str, bool], Tensor] = {}
         self._streams_checked: set[int] = set()
 
+    def allowance(self, *values: Tensor | float) -> float:
+        """Return how far a value may be off by rounding, by the size of both prompts' values and of some others."""
+        floor = 0.0 if isinstance(self.metric, Inside) else 1.0  # logits are of that size, activations of any
+        size = max(floor, *(abs(float(value)) for value in (self.base_value, self.source_value, *values)))
+        return tolerance(self.model.dtype) * size
+
     @property
     def tokens_per_wave(self) -> int:
         """How many token positions may run at once: their logits and a block's activations are held."""
@@ -174,8 +190,7 @@ class OrdinaryPass:
         if layer not in self._streams_checked:
             everywhere = [[*range(self.suffix)]]
             found = float(self._with_resid_mid(layer, everywhere)[0])
-            size = max(1.0, abs(float(self.base_value)), abs(float(self.source_value)))
-            if not abs(found - float(self.source_value)) <= tolerance(self.model.dtype) * size:
+            if not abs(found - float(self.source_value)) <= self.allowance():
                 raise UserError(
                     f"Layer {layer} of this model ({type(self.model.model).__name__}) has no resid_mid that can be "
                     "patched: the stream there does not decide alone what follows."

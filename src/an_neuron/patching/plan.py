@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from an_neuron.errors import UserError
-from an_neuron.model.plain import tolerance
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
@@ -118,7 +117,7 @@ def _of_site(checks: Sequence[SpotCheck], site: str) -> tuple[SpotCheck, ...]:
 def _check_change(ordinary: OrdinaryPass) -> None:
     """Stop where clean and corrupted prompt differ by no more than spot checks can hold, before anything is patched."""
     base, source = float(ordinary.base_value), float(ordinary.source_value)
-    least = tolerance(ordinary.model.dtype) * max(1.0, abs(base), abs(source))
+    least = ordinary.allowance()
     if not abs(source - base) > least:
         raise UserError(
             f"There is nothing to recover: the clean and the corrupted prompt measure {source:.6g} and {base:.6g} (the "

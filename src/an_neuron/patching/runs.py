@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import Call, Hook, hooked, noting_calls, rows_apart
 from an_neuron.patching.attention import SharedPrefix
-from an_neuron.patching.metric import Metric
+from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.wave_model import WaveModel
 
 Site = tuple[int, str]
@@ -106,8 +106,15 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
         raise UserError("its blocks hand on more than the residual stream")
     if len(recorder.attended) < model.n_layers:
         raise UserError("not every one of its blocks attends through transformers' attention interface")
-    run.value = model.measure(metric, run.resid_post[-1][-1:])[0]
+    run.value = _measured(model, run, metric)
     return run
+
+
+def _measured(model: WaveModel, run: Run, metric: Metric) -> Tensor:
+    """Return the metric of a recorded run, a number."""
+    if isinstance(metric, Inside):
+        return model.measure_inside(metric, run.sites[metric.layer, metric.site][None])[0]
+    return model.measure(metric, run.resid_post[-1][-1:])[0]
 
 
 @torch.inference_mode()
@@ -133,6 +140,8 @@ def record_both(
     model: WaveModel, base: Sequence[int], source: Sequence[int], start: int, metric: Metric, keep: set[Site]
 ) -> tuple[Run, Run, SharedPrefix]:
     """Return the runs of base and source from their first different position on, and what they share before it."""
+    if isinstance(metric, Inside):
+        keep = keep | {(metric.layer, metric.site)}
     cache, prefix = record_prefix(model, base, start)
     base_run, source_run = (record(model, ids[start:], deepcopy(cache), metric, keep) for ids in (base, source))
     return base_run, source_run, prefix

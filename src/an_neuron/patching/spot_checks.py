@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from an_neuron.errors import UserError
-from an_neuron.model.plain import tolerance
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
 
@@ -153,9 +152,8 @@ def _named(patch: Patches, start: int) -> str:
 
 def _held(ordinary: OrdinaryPass, checks: list[SpotCheck]) -> list[SpotCheck]:
     """Return the checks if all of them hold."""
-    size = max(1.0, abs(float(ordinary.base_value)), abs(float(ordinary.source_value)))
     for check in checks:
-        if not check.difference <= tolerance(ordinary.model.dtype) * max(size, abs(check.ordinary)):
+        if not check.difference <= ordinary.allowance(check.ordinary):
             site = f"{check.site} of " if check.site else ""
             raise UserError(
                 f"A spot check failed: {site}{check.what} gives {check.value:.6g}, an ordinary forward "

@@ -25,7 +25,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from an_neuron.errors import UserError
 from an_neuron.model.places import HEAD_SITES as KNOWN_HEAD_SITES
 from an_neuron.patching.engine import Engine
-from an_neuron.patching.metric import Metric
+from an_neuron.patching.metric import Metric, layers_before
 from an_neuron.patching.plan import Plan, run
 from an_neuron.patching.runs import Site
 from an_neuron.patching.sweep import Sweep
@@ -54,7 +54,8 @@ def patch_sites(
     prompt_pairs
         Token ids of the prompts, of any lengths; a prompt pair's two prompts have the same length.
     metric
-        What is measured, `LogitDifference(answer, foil)` as a rule.
+        What is measured, `LogitDifference(answer, foil)` as a rule; or, inside the model, `NeuronActivation`,
+        `HeadOutput` or `Stream`: then the layers are those that come before it.
     sites
         Some of resid_pre, resid_mid, attn_out and mlp_out.
     noising
@@ -77,11 +78,11 @@ def patch_sites(
     engine = _engine(model)
     prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = _checked_sites(engine, sites, KNOWN_SITES)
-    plan = Plan(_everywhere(engine, sites), {}, True, noising, tokens_per_wave)
+    plan = Plan(_everywhere(engine, metric, sites), {}, True, noising, tokens_per_wave)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
-    axes = (("layer", range(engine.n_layers)), ("pos", range(-longest, 0)))
+    positions = "position", range(-longest, 0)
     swept = run(engine, prompt_pairs, metric, plan)
-    return {site: _over_layers(swept, _everywhere(engine, [site]), axes) for site in sites}
+    return {site: _over_layers(swept, _everywhere(engine, metric, [site]), positions) for site in sites}
 
 
 def patch_heads(
@@ -107,11 +108,10 @@ def patch_heads(
     prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = _checked_sites(engine, sites, KNOWN_HEAD_SITES)
     n_heads = {site: _number(engine, site, range(engine.n_layers)) for site in sites}
-    plan = Plan(_everywhere(engine, sites), n_heads, False, noising, tokens_per_wave)
+    plan = Plan(_everywhere(engine, metric, sites), n_heads, False, noising, tokens_per_wave)
     swept = run(engine, prompt_pairs, metric, plan)
-    layers = "layer", range(engine.n_layers)
-    axes = {site: (layers, ("head", range(number))) for site, number in n_heads.items()}
-    return {site: _over_layers(swept, _everywhere(engine, [site]), axes[site]) for site in sites}
+    heads = {site: ("head", range(number)) for site, number in n_heads.items()}
+    return {site: _over_layers(swept, _everywhere(engine, metric, [site]), heads[site]) for site in sites}
 
 
 def patch_neurons(
@@ -142,14 +142,13 @@ def patch_neurons(
     """
     engine = _engine(model)
     prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    layers = _checked_layers(engine, layers)
+    layers = _checked_layers(engine, metric, layers)
     d_mlp = _number(engine, "post", layers)
     sites = [(layer, "post") for layer in layers]
     plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
-    positions = (("pos", range(-longest, 0)),) if per_position else ()
-    axes = (("layer", layers), ("neuron", range(d_mlp)), *positions)
-    return _over_layers(run(engine, prompt_pairs, metric, plan), sites, axes)
+    positions = [("position", range(-longest, 0))] if per_position else []
+    return _over_layers(run(engine, prompt_pairs, metric, plan), sites, ("neuron", range(d_mlp)), *positions)
 
 
 def patch_listed_neurons(
@@ -190,16 +189,18 @@ def _engine(model: TransformerBridge | Engine) -> Engine:
     return model if isinstance(model, Engine) else Engine(model)
 
 
-def _everywhere(engine: Engine, sites: Sequence[str]) -> list[Site]:
-    return [(layer, site) for site in sites for layer in range(engine.n_layers)]
+def _everywhere(engine: Engine, metric: Metric, sites: Sequence[str]) -> list[Site]:
+    """Return sites in all layers in which a patch can change the metric."""
+    return [(layer, site) for site in sites for layer in range(layers_before(metric, site, engine.n_layers))]
 
 
-def _over_layers(
-    swept: Mapping[Site, Sweep], sites: Iterable[Site], axes: tuple[tuple[str, Sequence[int | str]], ...]
-) -> Sweep:
+def _over_layers(swept: Mapping[Site, Sweep], sites: Sequence[Site], *axes: tuple[str, Sequence[int | str]]) -> Sweep:
     """Put sweeps of one site together, [prompt_pair, layer, ...]."""
-    sweeps = [swept[site] for site in sites]
-    return replace(sweeps[0], patched=torch.stack([sweep.patched for sweep in sweeps], dim=1), axes=axes)
+    if not sites:
+        raise UserError("No layer's patches come before what is measured.")
+    sweeps, layers = [swept[site] for site in sites], [layer for layer, _ in sites]
+    patched = torch.stack([sweep.patched for sweep in sweeps], dim=1)
+    return replace(sweeps[0], patched=patched, axes=(("layer", layers), *axes))
 
 
 def _number(engine: Engine, site: str, layers: Sequence[int]) -> int:
@@ -247,14 +248,17 @@ def _checked_sites(engine: Engine, sites: Sequence[str], known: Sequence[str]) -
     return sites
 
 
-def _checked_layers(engine: Engine, layers: Iterable[int] | None) -> list[int]:
+def _checked_layers(engine: Engine, metric: Metric, layers: Iterable[int] | None) -> list[int]:
     if isinstance(layers, Integral):
         raise UserError(f"Layers are a list; for a single one give [{layers}].")
-    chosen = list(range(engine.n_layers) if layers is None else layers)
+    before = layers_before(metric, "post", engine.n_layers)
+    chosen = list(range(before) if layers is None else layers)
     if not chosen:
         raise UserError("There is no layer to patch; give some, or None for all.")
     for layer in chosen:
         _check_layer(layer, engine.n_layers)
+        if layer >= before:
+            raise UserError(f"Neurons of layer {layer} come after what is measured; patch layers below {before}.")
     if len({*chosen}) < len(chosen):
         raise UserError(f"Layers are given twice in {chosen}.")
     return [int(layer) for layer in chosen]

@@ -1,6 +1,6 @@
 """A decoder whose blocks run many rows behind shared keys and values: what the wavefront runs on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from an_neuron.model.decoder import Decoder
 from an_neuron.model.hooks import Call, Function, Hook, first, hooked, noting_calls, rows_apart
 from an_neuron.patching import attention
-from an_neuron.patching.metric import Metric, measure
+from an_neuron.patching.metric import Inside, Logits, checked, measure
 
 WAVE_BYTES = (2 << 30, 400 << 20)
 """Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
@@ -96,9 +96,15 @@ class WaveModel(Decoder):
         cut = [self.module(last, site) for site in ("z", "mlp_in")]
         return [(module, "in", lambda activation: activation[:, -1:]) for module in cut]
 
-    def measure(self, metric: Metric, residual: Tensor) -> Tensor:
+    def measure(self, metric: Callable[[Tensor, Logits], Tensor], residual: Tensor) -> Tensor:
         """Return the metric of final residuals, [row]."""
         return measure(metric, residual, partial(self.logits, residual))
+
+    def measure_inside(self, metric: Inside, activation: Tensor) -> Tensor:
+        """Return a metric inside the model, [row], of its site's activation, [row, pos, column]."""
+        columns = None if metric.site == "resid_pre" else self.place(metric.layer, metric.site).columns
+        there = activation[:, metric.position]
+        return checked(metric.read(there, columns), there)
 
     def factor(self, layer: int, site: str) -> float | None:
         """Return by what a block multiplies a change of attn_out or mlp_out, or of what neurons (post) write.

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import Hook, first, hooked, rows_apart
 from an_neuron.patching.attention import SharedPrefix, unchanged
-from an_neuron.patching.metric import Metric
+from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.patches import LEAVING, Live, Patches, live
 from an_neuron.patching.putting import put
 from an_neuron.patching.runs import Site, record_both
@@ -67,6 +67,7 @@ class Pass:
         self, model: WaveModel, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site]
     ) -> None:
         self.model, self.metric, self.device = model, metric, model.device
+        self.stop = metric.layer if isinstance(metric, Inside) else model.n_layers
         self.start = first_difference(base, source)
         self.suffix = len(base) - self.start
         keep = keep | {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
@@ -96,7 +97,7 @@ class Pass:
         wave = list(live(patches))
         d_model = self.base.resid_post[0].shape[-1]
         rows = torch.empty(0, self.suffix, d_model, device=self.device, dtype=self.model.dtype)
-        for layer in range(patches[0].layer, self.model.n_layers):
+        for layer in range(patches[0].layer, self.stop):
             joining = [each for each in wave if each.patches.layer == layer]
             entering = [each for each in joining if each.patches.enters]
             rows = _joined(rows, [self._enter(each.patches) for each in entering])
@@ -104,8 +105,23 @@ class Pass:
                 rows = self._block(layer, rows, [each for each in entering if each.patches.inside])
             leaving = [self._leave(each.patches) for each in joining if not each.patches.enters]
             rows = _joined(rows, [left[:, -rows.shape[1] :] for left in leaving])
-        values = self.model.measure(self.metric, rows[:, -1])
+        values = self._measured(rows, wave)
         return [values[each.rows] for each in wave]
+
+    def _measured(self, rows: Tensor, wave: Sequence[Live]) -> Tensor:
+        """Return the metric of what leaves the last block, or of what enters the layer inside which it is."""
+        if not isinstance(self.metric, Inside):
+            return self.model.measure(self.metric, rows[:, -1])
+        entering = [each for each in wave if each.patches.layer == self.stop]
+        rows = _joined(rows, [self._enter(each.patches) for each in entering])
+        if self.metric.site == "resid_pre":
+            return self.model.measure_inside(self.metric, rows)
+        seen: list[Tensor] = []
+        place = self.model.place(self.stop, self.metric.site)
+        see = rows_apart(lambda activation: seen.append(activation.clone()), len(rows))
+        look: Hook = (self.model.module(self.stop, self.metric.site), place.end, see)
+        self._block(self.stop, rows, [each for each in entering if each.patches.inside], [look])
+        return self.model.measure_inside(self.metric, seen[0])
 
     def changing(self, patches: Patches) -> Tensor:
         """Return which patches change anything at all, [row]: a neuron that is silent in both runs does not."""
@@ -150,15 +166,15 @@ class Pass:
         before, behind = self.base.sites[layer, "w_out"], self.base.sites[layer, "mlp_out"]
         return self.model.written(layer, change, self.model.w_out(layer)[patches.items], before, behind)
 
-    def _block(self, layer: int, rows: Tensor, inside: Sequence[Live]) -> Tensor:
-        """Run a layer's block on all rows, and patch those whose patch lives inside it."""
+    def _block(self, layer: int, rows: Tensor, inside: Sequence[Live], looks: Sequence[Hook] = ()) -> Tensor:
+        """Run a layer's block on all rows, and patch those whose patch lives inside it; look at others after that."""
         last = layer == self.model.n_layers - 1
         hooks = [self._hook(each, len(rows)) for each in inside if each.patches.site != "pattern"]
-        if last and not inside:
+        if last and not inside and not looks:
             hooks = self.model.last_position_hooks()
         prefix = self._prefix([each for each in inside if each.patches.site == "pattern"])
         positional, named = self.base.calls[layer]
-        with self.model.attention.under(prefix), hooked(hooks):
+        with self.model.attention.under(prefix), hooked([*hooks, *looks]):
             rows = first(self.model.blocks[layer](rows, *positional, **named))
         return rows[:, -1:] if last else rows
 

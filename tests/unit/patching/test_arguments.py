@@ -157,7 +157,7 @@ def test_the_top_of_a_sweep_is_a_frame_with_its_axes(engine):
 def test_a_frame_has_a_row_for_each_patch_by_name(engine):
     sites = patch_sites(engine, [PAIR], METRIC)["mlp_out"]
     frame = sites.to_frame()
-    assert frame.index.names == ["layer", "pos"]
+    assert frame.index.names == ["layer", "position"]
     assert frame.loc[(1, -1), "recovery"] == pytest.approx(float(sites.recovery[1, -1]))
     assert len(frame) == 10
     listed = patch_listed_neurons(engine, [PAIR], METRIC, [(1, 7), (0, 2)]).to_frame()
