@@ -6,6 +6,7 @@ import re
 
 DISCOVERY = "Discovering the neuron"
 ONE_NEURON = "Finding 1: one neuron"
+DRIVERS = "What drives the neuron"
 OVER_A_BOOK = "Finding 2: the neuron over a book"
 OTHER_TOKENS = "Finding 3: neurons of other tokens"
 
@@ -41,6 +42,10 @@ def of_every_value(study):
 
 def site_sweep(wildcards):
     return f"results/{wildcards.study}/patching/{SITES[wildcards.short]}.h5"
+
+
+def driving_site(wildcards):
+    return f"results/{wildcards.study}/drivers/{SITES[wildcards.short]}.h5"
 
 
 ASSOCIATION = "results/{study}/activations/{association}.h5"
@@ -80,6 +85,14 @@ FIGURES = [
         "results/{study}/patching/neurons/attribution.h5",
         "attribution_fig",
         ONE_NEURON,
+        once,
+    ),
+    ("plot_driving_site", driving_site, "driving_{short}_fig", DRIVERS, each_site),
+    (
+        "plot_driving_heads",
+        "results/{study}/drivers/heads_z.h5",
+        "driving_heads_fig",
+        DRIVERS,
         once,
     ),
     (

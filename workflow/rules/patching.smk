@@ -101,6 +101,38 @@ checkpoint select_neuron:
         "../scripts/select_neuron.py"
 
 
+# What drives the studied neuron: its activation is measured, instead of the logits.
+rule patch_drivers:
+    input:
+        unpack(chosen_neuron),
+        prompts="results/{study}/prompts/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("patch_drivers"),
+    output:
+        **{site: f"results/{{study}}/drivers/{site}.h5" for site in SITES.values()},
+        z="results/{study}/drivers/heads_z.h5",
+    log:
+        "results/{study}/logs/patch_drivers.log",
+    benchmark:
+        "results/{study}/benchmarks/patch_drivers.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes(sweep("patch_sites")),
+    params:
+        folder=of_study("model_folder"),
+        sites=list(SITES.values()),
+        head_sites=["z"],
+        neuron=lambda wildcards: study_of(wildcards).neuron,
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/patch_drivers.py"
+
+
 rule map_neurons:
     input:
         sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),

@@ -4,8 +4,8 @@ Each function takes the table of one sweep and returns a plotly figure, laid out
 
 | function | table |
 | --- | --- |
-| `patched_site_fig` | patching/{site}.h5 |
-| `patched_heads_fig` | patching/heads/{site}.h5 |
+| `patched_site_fig` | patching/{site}.h5, drivers/{site}.h5 |
+| `patched_heads_fig` | patching/heads/{site}.h5, drivers/heads_{site}.h5 |
 | `patched_neuron_fig` | patching/neurons/layers_{layers}.h5 |
 """
 
@@ -26,14 +26,10 @@ from an_neuron.figures.style import (
     style_heat_map,
 )
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.texts import visible
+from an_neuron.files.texts import neuron_name, visible
 from an_neuron.patching.layers import of_layer
 
-SITE_TITLES = {
-    "resid_pre": "Logit Difference From Patched Residual Stream",
-    "attn_out": "Logit Difference From Patched Attention Layer",
-    "mlp_out": "Logit Difference From Patched MLP Layer",
-}
+SITE_TITLES = {"resid_pre": "Residual Stream", "attn_out": "Attention Layer", "mlp_out": "MLP Layer"}
 HEAD_SITES = {
     "z": "Outputs (z)",
     "q": "Queries (q)",
@@ -54,13 +50,14 @@ def patched_site_fig(table: Table) -> go.Figure:
     Parameters
     ----------
     table
-        recovery[layer, pos], clean_token[prompt_pair, pos], corrupted_token[prompt_pair, pos]; attribute site.
+        recovery[layer, pos], clean_token[prompt_pair, pos], corrupted_token[prompt_pair, pos]; attribute site, and
+        neuron_layer and neuron_index where a neuron's activation was measured.
     """
     recovery, site = table["recovery"], str(table.attributes["site"])
     n_layers, n_pos = recovery.shape
     labels = _position_labels(table["clean_token"])
     frame = Frame((-0.5, n_pos - 0.5), (n_layers - 0.5, -0.5), _heat_map_margin(labels))
-    figure = empty_figure(SITE_TITLES[site], "Token", "Layer", frame)
+    figure = empty_figure(f"{_measured(table)} From Patched {SITE_TITLES[site]}", "Token", "Layer", frame)
     texts = _position_texts(table["clean_token"], table["corrupted_token"])
     figure.add_trace(
         go.Heatmap(
@@ -90,7 +87,7 @@ def patched_heads_fig(table: Table) -> go.Figure:
     recovery = table["recovery"]
     n_layers, n_heads = recovery.shape
     frame = Frame((-0.5, n_heads - 0.5), (n_layers - 0.5, -0.5), {**MARGIN, "r": 110})
-    title = f"Logit Difference From Patched Attention Heads: {HEAD_SITES[str(table.attributes['site'])]}"
+    title = f"{_measured(table)} From Patched Attention Heads: {HEAD_SITES[str(table.attributes['site'])]}"
     figure = empty_figure(title, "Head", "Layer", frame)
     template = hover("<b>%{y}.%{x}</b>", "", "Layer: %{y}", "Head: %{x}", "Recovery: %{z}")
     figure.add_trace(go.Heatmap(z=recovery, coloraxis="coloraxis", hoverongaps=False, hovertemplate=template))
@@ -126,6 +123,14 @@ def patched_neuron_fig(table: Table, layer: int, static: bool = True) -> go.Figu
     best = int(np.nanargmax(recovery))
     annotate(figure, layout, [(best, recovery[best], _best_neuron_text(recovery))], standoff=MARKER_RADIUS)
     return figure
+
+
+def _measured(table: Table) -> str:
+    """Say what a sweep measured."""
+    of = table.attributes
+    if "neuron_layer" not in of:
+        return "Logit Difference"
+    return f"Activation of {neuron_name(of['neuron_layer'], of['neuron_index'])}"
 
 
 def _tokens_at(tokens: np.ndarray, pos: int) -> list[str]:

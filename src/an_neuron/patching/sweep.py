@@ -1,7 +1,7 @@
 """What a sweep measures, and recovery: how much of the clean run's metric a patch brings back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,18 @@ class Sweep:
     def top(self, k: int = 10) -> "pd.DataFrame":
         """Return the k patches of the largest recovery, as rows of `to_frame` with the axes as columns."""
         return self.to_frame().nlargest(k, "recovery").reset_index()
+
+    def in_layers(self, n_layers: int) -> "Sweep":
+        """Return the sweep in so many layers: patches in later ones come after what is measured and change nothing.
+
+        `axes` must begin with the layers, which are the first ones.
+        """
+        (name, layers), *others = self.axes
+        shape = len(self.clean), n_layers - len(layers), *self.patched.shape[2:]
+        later = self.corrupted.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+        if layers:
+            later = later.where(self.patched[:, :1].isfinite(), torch.nan)  # a shorter prompt has fewer positions
+        return replace(self, patched=torch.cat([self.patched, later], dim=1), axes=((name, range(n_layers)), *others))
 
     def _largest(self) -> float:
         return float(self.recovery[self.recovery.isfinite()].max())

@@ -1,6 +1,7 @@
 """The files of patching sweeps: one schema for each kind of sweep, and their writer."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,36 +21,61 @@ COMPARED = {
 }
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a sweep measures: the field that holds it, its unit, what it is, and the attributes that say of what."""
+
+    field: str
+    unit: str
+    what: str
+    said: Mapping[str, str]
+
+
+LOGIT_DIFFERENCE = Measured("logit_difference", LOGITS, "logit difference", COMPARED)
+ACTIVATION = Measured(
+    "activation",
+    "hook_post",
+    "activation of the studied neuron at the last position",
+    {"neuron_layer": "layer of the studied neuron", "neuron_index": "its number in the layer"},
+)
+
+
 def _sweep_schema(
-    path: str, description: str, axes: str, patched: Mapping[str, str], named: Mapping[str, Field] | None = None
+    path: str,
+    description: str,
+    axes: str,
+    patched: Mapping[str, str],
+    named: Mapping[str, Field] | None = None,
+    measured: Measured = LOGIT_DIFFERENCE,
 ) -> Schema:
     """Return the schema of a sweep over some axes; attributes, or values that name them, say what was patched."""
-    per_prompt_pair = f"prompt_pair {axes}"
+    per_prompt_pair, unit, what = f"prompt_pair {axes}", measured.unit, measured.what
     fields = {
-        "recovery": Field(axes, "float32", RECOVERY, "recovery of the prompt pairs' mean logit difference"),
+        "recovery": Field(axes, "float32", RECOVERY, f"recovery of the prompt pairs' mean {what}"),
         "recovery_per_prompt_pair": Field(per_prompt_pair, "float32", RECOVERY, "recovery of each prompt pair"),
-        "logit_difference": Field(per_prompt_pair, "float32", LOGITS, "logit(answer) - logit(foil) with the patch"),
-        "clean": Field("prompt_pair", "float32", LOGITS, "logit difference of the clean prompt"),
-        "corrupted": Field("prompt_pair", "float32", LOGITS, "logit difference of the corrupted prompt"),
+        measured.field: Field(per_prompt_pair, "float32", unit, f"{what} with the patch"),
+        "clean": Field("prompt_pair", "float32", unit, f"{what} in the clean prompt"),
+        "corrupted": Field("prompt_pair", "float32", unit, f"{what} in the corrupted prompt"),
         "standard_error": Field(axes, "float32", RECOVERY, "standard error of the prompt pairs' recovery"),
         "spot_check": Field("check", "text", "", "what was measured again by an ordinary forward"),
         "spot_check_prompt_pair": Field("check", "int32", "", "number of its prompt pair"),
-        "spot_check_logit_difference": Field("check", "float32", LOGITS, "as this file has it"),
-        "spot_check_ordinary": Field("check", "float32", LOGITS, "as the ordinary forward gives it"),
+        f"spot_check_{measured.field}": Field("check", "float32", unit, "as this file has it"),
+        "spot_check_ordinary": Field("check", "float32", unit, "as the ordinary forward gives it"),
     }
     way = {"way": "fast: all patches in one pass; ordinary: one forward per patch"}
-    return Schema(path, description, {**fields, **(named or {})}, {**COMPARED, **patched, **way})
+    return Schema(path, description, {**fields, **(named or {})}, {**measured.said, **patched, **way})
 
 
+TOKENS = {
+    f"{kind}_token": Field("prompt_pair pos", "text", "", f"tokens of {kind} prompts")
+    for kind in ("clean", "corrupted")
+}
 SITE = _sweep_schema(
     "patching/{site}.h5",
     "recovery with one site patched at each layer and position; NaN where a shorter prompt has no position",
     "layer pos",
     {"site": "the site that was patched"},
-    {
-        f"{kind}_token": Field("prompt_pair pos", "text", "", f"tokens of {kind} prompts")
-        for kind in ("clean", "corrupted")
-    },
+    TOKENS,
 )
 HEADS = _sweep_schema(
     "patching/heads/{head_site}.h5",
@@ -64,6 +90,22 @@ NEURONS = _sweep_schema(
     {},
     {"layer": Field("layer", "int32", "", "the layers whose neurons were patched")},
 )
+DRIVING_SITE = _sweep_schema(
+    "drivers/{site}.h5",
+    "recovery of the studied neuron's activation with one site patched at each layer and position; 0 in later layers",
+    "layer pos",
+    {"site": "the site that was patched"},
+    TOKENS,
+    ACTIVATION,
+)
+DRIVING_HEADS = _sweep_schema(
+    "drivers/heads_{head_site}.h5",
+    "recovery of the studied neuron's activation with each head patched at all positions; 0 in later layers",
+    "layer head",
+    {"site": "the site that was patched"},
+    None,
+    ACTIVATION,
+)
 
 
 def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Mapping[str, Any], **named: Any) -> None:
@@ -72,22 +114,23 @@ def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Ma
     Parameters
     ----------
     schema
-        `SITE`, `HEADS` or `NEURONS`.
+        `SITE`, `HEADS`, `NEURONS`, or one of the studied neuron's drivers.
     attributes
         The root attributes that the schema names, and those of every file.
     named
         What names the axes: for `SITE` clean_token and corrupted_token, [prompt_pair, pos]; for `NEURONS` layer.
     """
+    measured = next(each.field for each in (LOGIT_DIFFERENCE, ACTIVATION) if each.field in schema.fields)
     values = {
         "recovery": sweep.recovery,
         "recovery_per_prompt_pair": sweep.recovery_per_prompt_pair,
-        "logit_difference": sweep.patched,
+        measured: sweep.patched,
         "clean": sweep.clean,
         "corrupted": sweep.corrupted,
         "standard_error": sweep.standard_error,
         "spot_check": [check.what for check in sweep.checks],
         "spot_check_prompt_pair": [check.prompt_pair for check in sweep.checks],
-        "spot_check_logit_difference": [check.value for check in sweep.checks],
+        f"spot_check_{measured}": [check.value for check in sweep.checks],
         "spot_check_ordinary": [check.ordinary for check in sweep.checks],
     }
     hdf5.write(path, schema, {**values, **named}, {**attributes, "way": sweep.way})

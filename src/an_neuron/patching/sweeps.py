@@ -78,7 +78,7 @@ def patch_sites(
     engine = _engine(model)
     prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = _checked_sites(engine, sites, KNOWN_SITES)
-    plan = Plan(_everywhere(engine, metric, sites), {}, True, noising, tokens_per_wave)
+    plan = Plan(_some(_everywhere(engine, metric, sites)), {}, True, noising, tokens_per_wave)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
     positions = "position", range(-longest, 0)
     swept = run(engine, prompt_pairs, metric, plan)
@@ -108,7 +108,7 @@ def patch_heads(
     prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = _checked_sites(engine, sites, KNOWN_HEAD_SITES)
     n_heads = {site: _number(engine, site, range(engine.n_layers)) for site in sites}
-    plan = Plan(_everywhere(engine, metric, sites), n_heads, False, noising, tokens_per_wave)
+    plan = Plan(_some(_everywhere(engine, metric, sites)), n_heads, False, noising, tokens_per_wave)
     swept = run(engine, prompt_pairs, metric, plan)
     heads = {site: ("head", range(number)) for site, number in n_heads.items()}
     return {site: _over_layers(swept, _everywhere(engine, metric, [site]), heads[site]) for site in sites}
@@ -194,13 +194,19 @@ def _everywhere(engine: Engine, metric: Metric, sites: Sequence[str]) -> list[Si
     return [(layer, site) for site in sites for layer in range(layers_before(metric, site, engine.n_layers))]
 
 
-def _over_layers(swept: Mapping[Site, Sweep], sites: Sequence[Site], *axes: tuple[str, Sequence[int | str]]) -> Sweep:
-    """Put sweeps of one site together, [prompt_pair, layer, ...]."""
+def _some(sites: list[Site]) -> list[Site]:
     if not sites:
         raise UserError("No layer's patches come before what is measured.")
+    return sites
+
+
+def _over_layers(swept: Mapping[Site, Sweep], sites: Sequence[Site], *axes: tuple[str, Sequence[int | str]]) -> Sweep:
+    """Put sweeps of one site together, [prompt_pair, layer, ...]."""
     sweeps, layers = [swept[site] for site in sites], [layer for layer, _ in sites]
-    patched = torch.stack([sweep.patched for sweep in sweeps], dim=1)
-    return replace(sweeps[0], patched=patched, axes=(("layer", layers), *axes))
+    first, named = next(iter(swept.values())), (("layer", layers), *axes)
+    nothing = torch.empty(len(first.clean), *(len(along) for _, along in named))
+    patched = torch.stack([sweep.patched for sweep in sweeps], dim=1) if sweeps else nothing
+    return replace(sweeps[0] if sweeps else first, patched=patched, axes=named)
 
 
 def _number(engine: Engine, site: str, layers: Sequence[int]) -> int:

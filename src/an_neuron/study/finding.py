@@ -26,14 +26,19 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
     Parameters
     ----------
     tables
-        predictions, map and association (the studied one); prompt_set and choice where the study has them; fetched
-        where its model was fetched.
+        predictions, map, heads (that drive the neuron) and association (the studied one); prompt_set and choice where
+        the study has them; fetched where its model was fetched.
     layer, index
         The studied neuron.
     """
     read = {name: hdf5.read(path) for name, path in tables.items()}
     neuron = neuron_name(layer, index)
-    strong = [*_patching(read, neuron, layer, index), *_prompt_set(read), *_choice(read, neuron)]
+    strong = [
+        *_patching(read, neuron, layer, index),
+        *_drivers(read["heads"], neuron),
+        *_prompt_set(read),
+        *_choice(read, neuron),
+    ]
     weak = [*_rivals(read["map"], neuron, layer, index), *_missed_pairs(read, neuron), *_weak_corpus(read, neuron)]
     if weak:
         strong += ["", "What is weak, or does not hold:", *(f"- {sentence}" for sentence in weak)]
@@ -69,6 +74,17 @@ def _mean(predictions: Table, kind: str) -> float:
 
 def _recovery(swept: Table, layer: int, index: int) -> float:
     return float(swept["recovery"][swept["layer"].tolist().index(layer), index])
+
+
+def _drivers(heads: Table, neuron: str) -> Iterator[str]:
+    """Name the attention head that moves the neuron's own activation most."""
+    recovery = heads["recovery"]
+    layer, head = np.unravel_index(int(np.abs(recovery).argmax()), recovery.shape)
+    clean, corrupted = float(heads["clean"].mean()), float(heads["corrupted"].mean())
+    yield (
+        f"What drives it: of all attention heads, {layer}.{head} moves the activation of {neuron} most; patched alone, "
+        f"it recovers {recovery[layer, head]:.2f} of it (clean {clean:.2f}, corrupted {corrupted:.2f})."
+    )
 
 
 def _prompt_set(read: Mapping[str, Table]) -> Iterator[str]:

@@ -92,7 +92,17 @@ def test_only_what_comes_before_can_be_patched(tiny_gpt2):
     with pytest.raises(UserError, match="Neurons of layer 1 come after what is measured; patch layers below 1"):
         patch_neurons(engine, [PAIR], metric, [1])
     with pytest.raises(UserError, match="No layer's patches come before what is measured"):
-        patch_sites(engine, [PAIR], Stream(0, direction=ALONG), ["mlp_out"])
+        patch_sites(engine, [PAIR], Stream(0, direction=ALONG, position=-4), ["mlp_out"])
+
+
+def test_a_site_without_layers_before_the_metric_has_none(tiny_gpt2):
+    sweeps = patch_sites(Engine(tiny_gpt2.raw), [PAIR], NeuronActivation(0, index=5))
+    assert [sweep.patched.shape[1] for sweep in sweeps.values()] == [1, 1, 0]
+    whole = {site: sweep.in_layers(2) for site, sweep in sweeps.items()}
+    assert whole["mlp_out"].patched.shape == whole["attn_out"].patched.shape == (1, 2, len(PAIR.clean))
+    assert whole["mlp_out"].recovery.abs().max() == whole["attn_out"].recovery[1].abs().max() == 0
+    assert torch.equal(whole["attn_out"].patched[:, 0], sweeps["attn_out"].patched[:, 0])
+    assert whole["attn_out"].axes[0] == ("layer", range(2))
 
 
 def test_the_stream_before_a_layer_is_the_whole_of_what_the_sites_recover(tiny_gpt2):

@@ -1,0 +1,10 @@
+"""Plot what patching every attention head does to the studied neuron."""
+
+from an_neuron.figures.export import save_figure
+from an_neuron.figures.patching import patched_heads_fig
+from an_neuron.files.hdf5 import read
+from an_neuron.jobs.job import job
+
+if __name__ == "__main__":
+    with job(snakemake.log[0], snakemake.input):
+        save_figure(patched_heads_fig(read(snakemake.input[0])), snakemake.output)
