@@ -84,7 +84,7 @@ def check_room(path: str | Path, n_bytes: float) -> None:
 
 
 def unwritable(folder: str | Path) -> str | None:
-    """Return None where files can be written below a folder, which need not exist, else a sentence that says why not."""
+    """Return None where files can be written below a folder, which need not exist, else a sentence of why not."""
     whole = Path(folder).absolute()
     there = next(each for each in (whole, *whole.parents) if each.exists())
     if not there.is_dir():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from an_neuron.errors import DamagedFileError, UserError
-from an_neuron.files.sealed import read_json, write_json
 from an_neuron.files.schema import Schema
+from an_neuron.files.sealed import read_json, write_json
 
 if TYPE_CHECKING:
     from an_neuron.files.hdf5 import Table
