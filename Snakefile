@@ -47,7 +47,7 @@ rule all:
     default_target: True
     input:
         **targets(DEFAULT_STUDY),
-        provenance=f"results/{DEFAULT_STUDY}/provenance.json",
+        provenance=provenance_of(DEFAULT_STUDY),
 
 
 for name in STUDIES:
@@ -57,11 +57,12 @@ for name in STUDIES:
             name
         input:
             **targets(name),
-            provenance=f"results/{name}/provenance.json",
+            provenance=provenance_of(name),
 
 
 rule compare:
     input:
+        sealed("results/comparison.csv"),
         "results/comparison.html",
         [f"results/figures/{ext}/comparison_fig.{ext}" for ext in FORMATS],
 
@@ -75,4 +76,5 @@ rule unknown_study:
 
 
 onstart:
+    check_folders()
     check_browser()

@@ -5,12 +5,14 @@ a GPT-2 of one layer whose every number can be worked out by hand; see its fixtu
 """
 
 import json
+import os
 import string
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import architecture_page
+import hypothesis
 import pytest
 import torch
 from architectures import tiny_model
@@ -32,6 +34,14 @@ from transformers import (
 from an_neuron.model.loading import PROCESSING, load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
 
+REFUSALS = [
+    torch.OutOfMemoryError(),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to …"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: not enough memory: you tried to …"),
+    RuntimeError("MPS backend out of memory"),
+]
+"""How a GPU, numpy and torch's allocators for the CPU and for MPS say that memory is used up."""
 BOS = "<|endoftext|>"
 MERGES = [("Ġ", "a"), ("Ġa", "n"), ("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e")]
 LETTERS = [*string.ascii_lowercase, "Ġ", ".", "Ā"]  # Ġ stands for a space, Ā for NUL
@@ -171,6 +181,11 @@ def save_random(name: str, folder: Path) -> None:
     save_tokenizer(folder)
 
 
+hypothesis.settings.register_profile("default", max_examples=200, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory, worker_id):
     """A folder that the processes of a run of the tests share."""
@@ -255,3 +270,9 @@ def micro(tmp_path_factory):
     model.save_pretrained(folder)
     save_tokenizer(folder)
     return Tiny("gpt2", folder)
+
+
+@pytest.fixture(params=REFUSALS, ids=lambda refusal: str(refusal)[-24:] or type(refusal).__name__)
+def refusal(request):
+    """Each way in which a library says that memory is used up."""
+    return request.param

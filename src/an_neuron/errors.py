@@ -1,10 +1,13 @@
-"""The exceptions for what a user can mend.
+"""The exceptions for what a user can mend, and what counts as too little memory.
 
 They say what is wrong and where, to whoever calls the library; what to do about it in a workflow (which key of the
 configuration, which command) is added by `jobs`.
 """
 
 from pathlib import Path
+
+MEMORY_REFUSALS = ("out of memory", "not enough memory", "allocate memory")
+"""In the messages of the RuntimeErrors by which torch says that a GPU, or the CPU's allocator, has no more memory."""
 
 
 class UserError(Exception):
@@ -41,3 +44,10 @@ class DamagedFileError(UserError):
     def __init__(self, path: str | Path, what: str) -> None:
         super().__init__(f"{path} {what}.")
         self.path = Path(path)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory was refused, by Python, numpy or torch, on whichever device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(refusal in str(error).lower() for refusal in MEMORY_REFUSALS)

@@ -8,12 +8,27 @@ scattergather:
 SHARDS = gather.corpus("results/{{study}}/activations/shards/{scatteritem}.h5")
 
 
-TARGETS["shards"] = lambda study: [  # a lost one is built again
-    shard.format(study=study.name) for shard in SHARDS
+ASSOCIATION_FILES = (
+    "activations/{}.h5",
+    "activations/{}_predictions.csv",
+    "examples/{}.csv",
+    "examples/{}.html",
+)
+TARGETS["shards"] = lambda study: [
+    *(shard.format(study=study.name) for shard in SHARDS),
+    f"{study.results}/activations/associations.h5",
 ]
+TARGETS["choice"] = lambda study: (
+    [f"{study.results}/activations/choice.h5"] if study.corpus.keep == "all" else []
+)
 TARGETS["associations"] = lambda study: [
-    f"{study.results}/associations.csv",
-    *(f"{study.results}/examples/{name}.html" for name in associations_of(study)),
+    *sealed(f"{study.results}/associations.json"),
+    *(f"{study.results}/associations.{ext}" for ext in ("csv", "html")),
+    *(
+        f"{study.results}/{file.format(name)}"
+        for name in associations_of(study)
+        for file in ASSOCIATION_FILES
+    ),
 ]
 
 
@@ -23,7 +38,7 @@ checkpoint select_associations:
         model=of_study("model_files"),
         library=behind("select_associations"),
     output:
-        "results/{study}/associations.json",
+        sealed("results/{study}/associations.json"),
     log:
         "results/{study}/logs/select_associations.log",
     benchmark:

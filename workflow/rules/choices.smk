@@ -1,8 +1,9 @@
 """What only the model knows: its layers, the studied neuron, the clearest associations. Checkpoints are asked here."""
 
-import json
 from dataclasses import asdict
+from functools import partial
 
+from an_neuron.corpus.associations import read_associations, names_of
 from an_neuron.patching.layers import divided, named
 from an_neuron.patching.selection import read_neuron
 from an_neuron.study.built import all_built
@@ -60,7 +61,7 @@ def neuron_of(study):
     if study.neuron:
         return study.neuron
     chosen = checkpoints.select_neuron.get(study=study.name).output[0]
-    return read_neuron(chosen)
+    return read_result(read_neuron, chosen)
 
 
 def of_neuron(pattern):
@@ -107,7 +108,7 @@ def associations_of(study):
     if not study.needs_choice:
         return study.association_names()
     chosen = checkpoints.select_associations.get(study=study.name).output[0]
-    return [listed["name"] for listed in json.loads(Path(chosen).read_text())]
+    return names_of(read_result(read_associations, chosen))
 
 
 def compared_foil(wildcards):
@@ -121,13 +122,15 @@ def association_tables(wildcards):
     return [f"{study.results}/activations/{name}.h5" for name in associations_of(study)]
 
 
+def built_studies():
+    return read_result(partial(all_built, sweeps=config["sweeps"]), STUDIES.values())
+
+
 def files_of_built_studies(wildcards):
     """Return what a comparison of studies depends on: files that are there when Snakemake plans, of no other study."""
-    found = all_built(STUDIES.values(), config["sweeps"])
-    return [path for built in found for path in built.files]
+    return [path for built in built_studies() for path in built.files]
 
 
 def studies_behind(wildcards, input):
     """Return the built studies whose files are a comparison's inputs."""
-    found = all_built(STUDIES.values(), config["sweeps"])
-    return [asdict(built) for built in found if built.map in input.studies]
+    return [asdict(built) for built in built_studies() if built.map in input.studies]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from an_neuron.errors import UserError
+from an_neuron.jobs.job import with_remedy
 from an_neuron.jobs.modules import modules_behind, put_on_python_path
 from an_neuron.study import cost
 from an_neuron.study.checks import check_config
@@ -29,7 +30,10 @@ DEVICE = config["device"]
 ENVIRONMENT = "../../envs/an_neuron.yaml"
 
 TARGETS = {}
-"""What a study builds: for each stage a function of the study; every rule file adds its own."""
+"""What a study builds: for each stage a function of the study; every rule file adds its own.
+
+All results stand here, those too that only other jobs read: Snakemake notices a lost file only where a target asks for it.
+"""
 
 
 def targets(name=None):
@@ -70,11 +74,33 @@ def behind(rule):
     return [os.path.relpath(script), *map(str, modules_behind(script))]
 
 
+def sealed(path):
+    """Return a text that other jobs read, and its seal: the file beside it that `an_neuron.files.sealed` writes."""
+    return [path, f"{path}.sha256"]
+
+
+def read_result(read, path):
+    """Read a result while Snakemake plans; a damaged one is named, with what mends it."""
+    try:
+        return read(path)
+    except UserError as error:
+        raise WorkflowError(with_remedy(error)) from None
+
+
 def no_such_study(wildcards):
     """Say which studies there are; asked for where a target is no rule, and no file that a rule makes."""
     raise WorkflowError(
         f"there is no study {wildcards.unknown!r}; known studies: {', '.join(STUDIES)}."
     )
+
+
+def check_folders():
+    """Say before the first job, not after hours, that results cannot be written."""
+    from an_neuron.files.atomic import unwritable
+
+    for folder in ("results", "downloads"):
+        if refusal := unwritable(folder):
+            raise WorkflowError(refusal)
 
 
 def check_browser():

@@ -12,7 +12,7 @@ rule compare_studies:
         published=PUBLISHED_NEURON,
         library=behind("compare_studies"),
     output:
-        csv="results/comparison.csv",
+        **dict(zip(("csv", "seal"), sealed("results/comparison.csv"))),
         html=report(
             "results/comparison.html",
             caption="../report/compare_studies.rst",

@@ -1,5 +1,12 @@
 """Congruence: what a neuron writes, and which neurons write each token."""
 
+TARGETS["top_congruence"] = lambda study: [
+    f"{study.results}/congruence/top_{what}.h5" for what in ("neurons", "tokens")
+]
+TARGETS["congruence"] = lambda study: [
+    "{}/congruence/neuron_{}.{}.h5".format(study.results, *neuron_of(study))
+]
+
 
 rule measure_congruence:
     input:

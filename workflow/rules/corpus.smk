@@ -1,5 +1,10 @@
 """The corpus: downloaded, its text extracted and tokenized."""
 
+TARGETS["corpus"] = lambda study: [
+    *sealed(f"{study.results}/corpus/text.txt"),
+    f"{study.results}/corpus/tokens.h5",
+]
+
 
 # No modules among its inputs: what a URL sends does not depend on them, and an edit must not need the network.
 rule download_book:
@@ -25,7 +30,7 @@ rule extract_text:
         book=of_study("book_file"),
         library=behind("extract_text"),
     output:
-        "results/{study}/corpus/text.txt",
+        **dict(zip(("text", "seal"), sealed("results/{study}/corpus/text.txt"))),
     log:
         "results/{study}/logs/extract_text.log",
     benchmark:

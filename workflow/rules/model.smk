@@ -6,7 +6,7 @@ checkpoint fetch_model:
         gguf=lambda wildcards: fetched_model(wildcards).gguf or [],
         library=behind("fetch_model"),
     output:
-        "downloads/models/{model}/fetched.json",
+        sealed("downloads/models/{model}/fetched.json"),
     log:
         "downloads/logs/fetch_model/{model}.log",
     benchmark:

@@ -1,8 +1,23 @@
 """Activation patching: sites by layer and position, heads, neurons, and what is made of the neurons' sweeps."""
 
+PATCHING_TABLES = (
+    *(f"{site}.h5" for site in SITES.values()),
+    *(f"heads/{site}.h5" for site in HEAD_SITES),
+    "neurons/map.h5",
+    "neurons/top.csv",
+    "neurons/attribution.h5",
+)
+PROMPT_SET_TABLES = ("prompt_set.h5", "prompt_set.csv", "prompt_set_neurons.csv")
 TARGETS["patching"] = neuron_sweeps
-TARGETS["prompt_set"] = lambda study: (
-    [f"{study.results}/patching/prompt_set.csv"] if study.prompt_set else []
+TARGETS["patching_tables"] = lambda study: [
+    f"{study.results}/patching/{name}" for name in PATCHING_TABLES
+]
+TARGETS["prompt_set"] = lambda study: [
+    f"{study.results}/patching/{name}"
+    for name in (PROMPT_SET_TABLES if study.prompt_set else ())
+]
+TARGETS["neuron"] = lambda study: (
+    [] if study.neuron else sealed(f"{study.results}/neuron.json")
 )
 
 
@@ -89,7 +104,7 @@ checkpoint select_neuron:
         sweeps=lambda wildcards: neuron_sweeps(study_of(wildcards)),
         library=behind("select_neuron"),
     output:
-        "results/{study}/neuron.json",
+        sealed("results/{study}/neuron.json"),
     log:
         "results/{study}/logs/select_neuron.log",
     benchmark:

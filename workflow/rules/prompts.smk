@@ -1,8 +1,10 @@
 """Prompts: checked and tokenized, predicted, and read layer by layer through the logit lens."""
 
+PROMPT_TABLES = ("tokens.h5", "predictions.h5", "predictions.csv")
 TARGETS["prompts"] = lambda study: [
     f"{study.results}/checked.txt",
-    f"{study.results}/prompts/predictions.csv",
+    *(f"{study.results}/prompts/{name}" for name in PROMPT_TABLES),
+    f"{study.results}/logit_lens.h5",
 ]
 
 

@@ -1,7 +1,9 @@
 """The comparison of a study's numbers with published ones."""
 
 TARGETS["published"] = lambda study: (
-    [f"{study.results}/published.csv"] if study.published else []
+    [f"{study.results}/published.{ext}" for ext in ("csv", "html")]
+    if study.published
+    else []
 )
 
 

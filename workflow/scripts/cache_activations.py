@@ -7,6 +7,7 @@ from an_neuron.corpus.batches import shard_rows
 from an_neuron.corpus.corpus_pass import record
 from an_neuron.corpus.reader import Reader
 from an_neuron.corpus.recorded import Kept
+from an_neuron.corpus.rows import TOKENS
 from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.files import hdf5
 from an_neuron.jobs.claims import claimed
@@ -16,7 +17,10 @@ from an_neuron.model.loading import load_model
 from an_neuron.model.tokenizer import Tokenizer, single_token
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.input, snakemake.threads), hdf5.opened(snakemake.input.tokens) as corpus:
+    with (
+        job(snakemake.log[0], snakemake.input, snakemake.threads),
+        hdf5.opened(snakemake.input.tokens, TOKENS) as corpus,
+    ):
         options, rows = snakemake.params.options, corpus["token_id"]
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         first, upto = shard_rows(*rows.shape, shard - 1, n_shards)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from an_neuron.files.atomic import write_csv
+from an_neuron.files.sealed import write_csv
 from an_neuron.jobs.job import job
 from an_neuron.study.built import Built
 from an_neuron.study.comparison import compare_studies, left_out, summary, write_html

@@ -5,7 +5,7 @@ from pathlib import Path
 from an_neuron.corpus.boilerplate import without_boilerplate
 from an_neuron.corpus.sources import check_book
 from an_neuron.corpus.text import extract_text
-from an_neuron.files.atomic import write_text
+from an_neuron.files.sealed import write_text
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
@@ -15,4 +15,4 @@ if __name__ == "__main__":
         text = extract_text(book, snakemake.params.encoding)
         if snakemake.params.boilerplate == "drop":
             text = without_boilerplate(text, book)
-        write_text(snakemake.output[0], text)
+        write_text(snakemake.output.text, text)

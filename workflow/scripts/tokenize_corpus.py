@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from an_neuron.corpus.rows import row_length, token_rows, write_tokens
+from an_neuron.files.sealed import read_text
 from an_neuron.jobs.job import job
 from an_neuron.model.folder import read_shape
 from an_neuron.model.tokenizer import Tokenizer
@@ -10,7 +11,7 @@ from an_neuron.model.tokenizer import Tokenizer
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
         folder = Path(snakemake.params.folder)
-        text = Path(snakemake.input.text).read_text(encoding="utf-8")
+        text = read_text(snakemake.input.text)
         shape = read_shape(folder)
         n_ctx = row_length(snakemake.params.n_ctx, shape)
         rows = token_rows(Tokenizer(folder), text, n_ctx, shape.d_vocab, snakemake.params.rows)

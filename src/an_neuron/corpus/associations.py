@@ -1,7 +1,6 @@
 """Associations of a token and a neuron: their names in files, and associations.json."""
 
 import itertools
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from an_neuron.errors import DamagedFileError
-from an_neuron.files.atomic import write_json
 from an_neuron.files.schema import Schema
+from an_neuron.files.sealed import read_json, write_json
 
 ASSOCIATIONS = Schema(
     "associations.json",
@@ -81,12 +80,7 @@ def read_associations(path: str | Path) -> list[Association]:
     DamagedFileError
         If the file is missing or broken.
     """
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DamagedFileError(path, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:  # neither UTF-8 nor JSON
-        raise DamagedFileError(path, f"is damaged ({error})") from error
+    entries = read_json(path)
     if not isinstance(entries, list) or not all(map(_is_association, entries)):
         raise DamagedFileError(path, "holds no list of tokens and neurons")
     return [Association(**{field.name: entry[field.name] for field in fields(Association)}) for entry in entries]

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.intervals import N_RESAMPLES, Estimate, correlations, wilson_interval
 from an_neuron.corpus.recorded import PASS_ATTRIBUTES
 from an_neuron.errors import DamagedFileError
@@ -88,7 +89,7 @@ def describe_choice(gathered: Path) -> Table:
     DamagedFileError
         If the pass did not compare answer and foil.
     """
-    with hdf5.opened(gathered) as file:
+    with hdf5.opened(gathered, GATHERED) as file:
         if "expected" not in file:
             raise DamagedFileError(gathered, "does not compare answer and foil")
         positions, attributes = _positions(file), _origin(file)

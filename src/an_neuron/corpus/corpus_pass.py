@@ -15,7 +15,7 @@ from tqdm import tqdm
 from an_neuron.corpus.batches import Batch, batch_from, rows_per_batch
 from an_neuron.corpus.reader import Reader
 from an_neuron.corpus.recorded import Recorded
-from an_neuron.errors import UserError
+from an_neuron.errors import UserError, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,9 @@ def _launched(reader: Reader, rows: Any, first: int, upto: int, size: int) -> It
     while first < upto:
         try:
             flight = _Flight(reader, rows, batch_from(first, upto, size))
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             size = _halved(size)
             continue
         yield flight

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, PASS_ATTRIBUTES, VALUE_FIELDS, add_counts
+from an_neuron.corpus.rows import TOKENS
+from an_neuron.corpus.shards import SHARD
 from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
@@ -60,8 +62,8 @@ def gather(
         If the shards do not follow upon one another from the corpus' first row to its last.
     """
     with ExitStack() as stack:
-        files = sorted((stack.enter_context(hdf5.opened(shard)) for shard in shards), key=_first_row)
-        corpus = stack.enter_context(hdf5.opened(tokens))
+        files = sorted((stack.enter_context(hdf5.opened(shard, SHARD)) for shard in shards), key=_first_row)
+        corpus = stack.enter_context(hdf5.opened(tokens, TOKENS))
         _check_whole(files)
         first = files[0]
         origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, token_places
 from an_neuron.corpus.summaries import Summary, read_summary
 from an_neuron.errors import DamagedFileError
@@ -93,7 +94,7 @@ def recording(path: Path, name: str) -> Iterator[Recording]:
     DamagedFileError
         If the file or one that it looks into is missing or damaged, or it holds no such association.
     """
-    with opened(path) as file:
+    with opened(path, GATHERED) as file:
         yield Recording(file, name)
 
 

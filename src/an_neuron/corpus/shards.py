@@ -24,6 +24,7 @@ from an_neuron.corpus.recorded import (
 from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
+from an_neuron.files.atomic import check_room
 from an_neuron.files.schema import Schema
 
 SHARD = Schema(
@@ -76,7 +77,10 @@ def write_shard(
     ------
     UserError
         If a value is beyond what the dtype can hold.
+    FullDiskError
+        If the disk has no room for the shard, before the pass begins.
     """
+    check_room(path, least_bytes(part, associations, kept))
     place = token_places([association.token_id for association in associations])
     counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
@@ -99,6 +103,14 @@ def write_shard(
             raise ValueError(f"rows up to {part.upto} were to be recorded, not {done}")
         sink.finish()
         add_counts(writer, counts)
+
+
+def least_bytes(part: Part, associations: Sequence[Association], kept: Kept) -> int:
+    """Return how large a shard will be at least: its scores, which are not compressed."""
+    if kept.keep != "all":
+        return 0
+    n_scores = len(associations) + len(studied_tokens(associations)) + (0 if kept.foil is None else 2)
+    return n_scores * (part.upto - part.first) * part.rows.shape[1] * np.dtype(kept.dtype).itemsize
 
 
 class _Sink(Protocol):

@@ -5,6 +5,7 @@
 | `comparison_fig` | results/comparison.csv |
 """
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from an_neuron.errors import DamagedFileError
 from an_neuron.figures.labels import MARGIN, Frame, Labels, along, annotate, padded
 from an_neuron.figures.style import add_subtitle, empty_figure, hover
+from an_neuron.files.sealed import read_text
 from an_neuron.files.texts import visible
 
 COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star")
 SIZE = 12
+TEXTS = ("study", "model", "answer", "neuron", "raised", "source")
+NUMBERS_READ = ("depth", "recovery", "standard_error")
 MEASURED = "measured"
 HOVER = ("Study=%{customdata[0]}", "Model=%{customdata[1]}", "Answer=%{customdata[2]}", "Neuron=%{customdata[3]}")
 NUMBERS = ("Depth=%{x:.2f}", "Recovery=%{y:.3f}", "Raised tokens=%{customdata[4]}")
@@ -26,8 +31,15 @@ NUMBERS = ("Depth=%{x:.2f}", "Recovery=%{y:.3f}", "Raised tokens=%{customdata[4]
 
 def read_comparison(path: str | Path) -> pd.DataFrame:
     """Read results/comparison.csv; texts stay as they are written, a neuron such as 2.10 and a token such as NA too."""
-    texts = dict.fromkeys(("study", "model", "answer", "neuron", "raised", "source"), str)
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"standard_error": [""]})
+    text = read_text(path)
+    kinds: dict[str, Any] = {**dict.fromkeys(TEXTS, str), **dict.fromkeys(NUMBERS_READ, float)}
+    try:
+        table = pd.read_csv(StringIO(text), dtype=kinds, keep_default_na=False, na_values={"standard_error": [""]})
+    except (ValueError, ArithmeticError) as error:  # pandas' own errors are ValueErrors
+        raise DamagedFileError(path, f"is no table of studies ({error})") from error
+    if missing := [name for name in kinds if name not in table]:
+        raise DamagedFileError(path, f"lacks the columns {', '.join(missing)}")
+    return table
 
 
 def comparison_fig(table: pd.DataFrame) -> go.Figure:

@@ -15,10 +15,11 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from an_neuron.errors import UserError
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_bytes, write_text
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,6 +30,7 @@ WIDTH, HEIGHT = 1048, 512  # pixels, as the notebook's PNG files
 PNG_SCALE = 4
 TIMEOUT = 180  # seconds for the static files of a figure, of which a quiet machine needs 3 to 12
 ATTEMPTS = 3
+PATIENCE = 10  # seconds that a process is given to end its browser, which takes it milliseconds
 CONTEXT: Any = get_context("fork")  # nothing is imported anew
 STATIC_SUFFIXES = (".png", ".svg")
 SUFFIXES = (*STATIC_SUFFIXES, ".html")
@@ -86,8 +88,7 @@ def _built(figure: "go.Figure | Build", static: bool) -> "go.Figure":
 
 
 def _save_html(figure: "go.Figure", path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.write_html(temporary, include_plotlyjs=True, include_mathjax=False, div_id=path.stem)
+    write_text(path, figure.to_html(include_plotlyjs=True, include_mathjax=False, div_id=path.stem))
 
 
 def _save_static(figure: "go.Figure", paths: list[Path]) -> None:
@@ -96,15 +97,14 @@ def _save_static(figure: "go.Figure", paths: list[Path]) -> None:
         raise UserError(missing, setting=NO_STATIC)
     images = _images(figure, [path.suffix.removeprefix(".") for path in paths])
     for path, image in zip(paths, images, strict=True):
-        with replacing(path) as temporary:
-            temporary.write_bytes(_with_fixed_ids(image) if path.suffix == ".svg" else image)
+        write_bytes(path, _with_fixed_ids(image) if path.suffix == ".svg" else image)
 
 
 def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
     """Draw a figure in each format, in a process of its own: kaleido waits for ever for a browser that died."""
     for _ in range(ATTEMPTS):
-        ours, theirs = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=_send_images, args=(theirs, figure, formats))
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=_send_images, args=(ours, theirs, figure, formats))
         process.start()
         theirs.close()
         try:
@@ -116,8 +116,9 @@ def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
         except EOFError:  # the process itself died
             pass
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid or 0, signal.SIGKILL)  # and with it a browser that hangs
+            ours.close()  # on which the process ends, and with it a browser that hangs
+            process.join(PATIENCE)
+            process.kill()
             process.join()
         log.warning("The browser did not draw the figure; trying again.")
     raise UserError(
@@ -125,21 +126,42 @@ def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
     )
 
 
-def _send_images(pipe: Connection, figure: "go.Figure", formats: list[str]) -> None:
-    """Send images, or the exception that kept them from being drawn."""
-    os.setsid()  # a process group of its own, with the browser in it
+def _send_images(theirs: Connection, pipe: Connection, figure: "go.Figure", formats: list[str]) -> None:
+    """Send images, or the exception that kept them from being drawn.
+
+    Parameters
+    ----------
+    theirs
+        The parent's end of the pipe, of which a fork has a copy: while any is open, nobody sees that the parent ended.
+    pipe
+        This process' end.
+    """
+    theirs.close()
+    os.setsid()  # a terminal's Ctrl-C is the parent's to handle
+    from kaleido import Kaleido
+
+    kaleido = Kaleido(n=1, timeout=TIMEOUT, mathjax=False)
+    Thread(target=_end_with_parent, args=(pipe, kaleido), daemon=True).start()
     try:
-        pipe.send(asyncio.run(_drawn(figure, formats)))
+        pipe.send(asyncio.run(_drawn(kaleido, figure, formats)))
     except Exception as error:
         pipe.send(error)
 
 
-async def _drawn(figure: "go.Figure", formats: list[str]) -> list[bytes]:
-    """Draw a figure in each format, in one browser."""
-    from kaleido import Kaleido
+def _end_with_parent(pipe: Connection, kaleido: Any) -> None:
+    """Wait until the parent's end of a pipe closes, as its death closes it too; then end browser and process."""
+    pipe.poll(None)
+    browser = getattr(kaleido, "subprocess", None)
+    if browser is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(browser.pid, signal.SIGKILL)  # choreographer starts it in a session of its own
+    os._exit(1)
 
+
+async def _drawn(kaleido: Any, figure: "go.Figure", formats: list[str]) -> list[bytes]:
+    """Draw a figure in each format, in one browser."""
     images = []
-    async with Kaleido(n=1, timeout=TIMEOUT, mathjax=False) as kaleido:
+    async with kaleido:
         for name in formats:
             scale = PNG_SCALE if name == "png" else 1
             options = {"format": name, "width": WIDTH, "height": HEIGHT, "scale": scale}

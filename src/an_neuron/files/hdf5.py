@@ -124,6 +124,17 @@ def write(path: str | Path, schema: Schema, values: Mapping[str, Any], attribute
             writer.add(name, some)
 
 
+class Attributes(dict[str, Any]):
+    """A file's root attributes; one that is asked for and not there is named, with the file."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DamagedFileError(self._path, f"has no attribute {name!r}")
+
+
 @dataclass(frozen=True)
 class Table:
     """All datasets of a file as numpy arrays (texts as object arrays of str), and its root attributes."""
@@ -138,28 +149,45 @@ class Table:
         return self.datasets[name]
 
 
-def read(path: str | Path) -> Table:
+def read(path: str | Path, schema: Schema | None = None) -> Table:
     """Read a whole file.
+
+    Parameters
+    ----------
+    schema
+        What the file must hold; by default, whatever is in the form in which `Writer` writes.
 
     Raises
     ------
     UserError
-        If the file is missing or damaged; the message names it.
+        If the file is missing, damaged, or holds something else; the message names it.
     """
-    with opened(path) as file:
-        return Table(Path(path), {name: loaded(file[name]) for name in file}, dict(file.attrs))
+    with opened(path, schema) as file:
+        try:
+            datasets = {name: loaded(file[name]) for name in file}
+        except UnicodeDecodeError as error:
+            raise DamagedFileError(path, f"holds a text that is not in UTF-8 ({error})") from error
+        return Table(Path(path), datasets, Attributes(Path(path), file.attrs))
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[h5py.File]:
-    """Open a file for reading; a missing or damaged one, or one that it looks into, is named in a UserError."""
+def opened(path: str | Path, schema: Schema | None = None) -> Iterator[h5py.File]:
+    """Open a file for reading; a missing or damaged one, or one that it looks into, is named in a UserError.
+
+    So is one that holds something else than `schema` says, where that is given.
+    """
     try:
         sound = is_sound(Path(path))
     except OSError as error:
         raise DamagedFileError(path, f"cannot be read ({error.strerror})") from error
     if not sound:
         raise DamagedFileError(path, "is damaged: its content is not what was written")
-    with h5py.File(path, "r") as file:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DamagedFileError(path, f"cannot be read as HDF5 ({error})") from error
+    with file:
+        _check_form(file, path, schema)
         _check_sources(file)
         yield file
 
@@ -169,6 +197,39 @@ def loaded(dataset: h5py.Dataset) -> np.ndarray:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return np.asarray(dataset.asstr()[()], dtype=object)
     return np.asarray(dataset[()])
+
+
+def _check_form(file: h5py.File, path: str | Path, schema: Schema | None) -> None:
+    """Refuse a file that `Writer` cannot have written, or not for this schema."""
+    fields = {name: file[name] for name in file if file.get(name, getclass=True) is h5py.Dataset}
+    try:
+        if len(fields) != len(file):
+            raise ValueError("it holds what is no dataset")
+        dims = {name: str(field.attrs.get("dims", "no dims")) for name, field in fields.items()}
+        Schema(str(path), "", {name: Field(axes, "text", "", "") for name, axes in dims.items()}).check_shapes(
+            {name: field.shape for name, field in fields.items()}
+        )
+        if schema is not None:
+            _check_schema(file, fields, dims, schema)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise DamagedFileError(path, f"is not what its reader needs ({error})") from error
+
+
+def _check_schema(file: h5py.File, fields: Mapping[str, h5py.Dataset], dims: Mapping[str, str], schema: Schema) -> None:
+    schema.check_names(fields)
+    for name, field in fields.items():
+        declared = schema[name]
+        if dims[name] != declared.dims or not _is_of_kind(field.dtype, declared.kind):
+            raise ValueError(f"{name} is {field.dtype} of the axes {dims[name]}")
+    if missing := [name for name in schema.attributes if name not in file.attrs]:
+        raise ValueError(f"it lacks the attributes {', '.join(missing)}")
+
+
+def _is_of_kind(dtype: np.dtype, kind: str) -> bool:
+    """Return whether values are stored as those of a field's kind; scores may be stored in less room."""
+    if kind == "text":
+        return h5py.check_string_dtype(dtype) is not None
+    return bool(dtype.kind == {"float32": "f", "int32": "i", "int64": "i", "bool": "b"}[kind])
 
 
 def _check_sources(file: h5py.File) -> None:

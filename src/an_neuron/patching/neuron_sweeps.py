@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from an_neuron.files import hdf5
-from an_neuron.patching.sweep_files import COMPARED
+from an_neuron.patching.sweep_files import COMPARED, NEURONS
 
 CHECKED = {
     "spot_checks": "how many values were measured again by ordinary forwards",
@@ -43,7 +43,7 @@ class NeuronSweeps:
 
 def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
     """Read the sweeps of some layers, patching/neurons/layers_….h5, in the order of their layers."""
-    tables = sorted((hdf5.read(path) for path in paths), key=lambda table: int(table["layer"][0]))
+    tables = sorted((hdf5.read(path, NEURONS) for path in paths), key=lambda table: int(table["layer"][0]))
     first = tables[0]
     return NeuronSweeps(
         layers=np.concatenate([table["layer"] for table in tables]).tolist(),

@@ -1,15 +1,14 @@
 """The choice of the studied neuron."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from an_neuron.errors import UserError
-from an_neuron.files.atomic import write_json
+from an_neuron.errors import DamagedFileError, UserError
 from an_neuron.files.schema import Schema
+from an_neuron.files.sealed import read_json, write_json
 
 if TYPE_CHECKING:
     from an_neuron.files.hdf5 import Table
@@ -43,6 +42,15 @@ def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:
 
 
 def read_neuron(path: str | Path) -> tuple[int, int]:
-    """Return layer and index of the neuron in neuron.json."""
-    chosen = json.loads(Path(path).read_text(encoding="utf-8"))
-    return int(chosen["layer"]), int(chosen["index"])
+    """Return layer and index of the neuron in neuron.json.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file is missing, damaged, or names no neuron.
+    """
+    chosen = read_json(path)
+    neuron = [chosen.get(key) for key in ("layer", "index")] if isinstance(chosen, dict) else []
+    if len(neuron) != 2 or not all(type(number) is int and number >= 0 for number in neuron):
+        raise DamagedFileError(path, "names no layer and index of a neuron")
+    return neuron[0], neuron[1]

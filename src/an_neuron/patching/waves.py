@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from an_neuron.errors import UserError
+from an_neuron.errors import UserError, is_out_of_memory
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
 from an_neuron.patching.wavefront import Pass
@@ -69,7 +69,9 @@ def _waves(passed: Pass | OrdinaryPass, pending: Sequence[Patches], rows: int) -
             wave, rest = _first_rows(pending, rows)
             try:
                 values = torch.cat(passed.sweep(wave))
-            except torch.OutOfMemoryError:
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 rows = _fewer(min(rows, sum(map(len, wave))))
                 continue
             yield values

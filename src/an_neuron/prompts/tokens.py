@@ -70,7 +70,7 @@ def token_texts(tokenizer: "Tokenizer", rows: Sequence[Sequence[int]]) -> np.nda
 
 def read_prompts(path: Path) -> tuple[Prompts, Table]:
     """Read prompts/tokens.h5; the table has the tokens' texts."""
-    table = hdf5.read(path)
+    table = hdf5.read(path, TOKENS)
     clean, corrupted, further = (_rows(table[f"{name}_id"]) for name in ("clean", "corrupted", "further"))
     prompt_pairs = [PromptPair(one, other) for one, other in zip(clean, corrupted, strict=True)]
     return Prompts(prompt_pairs, further, int(table.attributes["answer_id"]), int(table.attributes["foil_id"])), table

@@ -13,7 +13,6 @@ Nothing in it is the time of day, so two builds on one machine differ in seconds
 """
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -24,9 +23,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from an_neuron.errors import DamagedFileError
 from an_neuron.files.atomic import write_json
 from an_neuron.files.hdf5 import __version__
 from an_neuron.files.schema import Schema
+from an_neuron.files.sealed import read_json
 from an_neuron.model.devices import kind
 from an_neuron.study.times import times
 
@@ -172,7 +173,10 @@ def model_origin(origin: Iterable[str]) -> Record | None:
 
 
 def _fetched(path: Path) -> Record:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    fetched = read_json(path)
+    if not isinstance(fetched, dict) or not all(isinstance(fetched.get(key), dict) for key in ("files", "origin")):
+        raise DamagedFileError(path, "lists no files of a model")
+    return fetched
 
 
 def checksum(path: Path) -> dict[str, str | int | None]:

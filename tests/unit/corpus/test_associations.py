@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -15,6 +16,7 @@ from an_neuron.corpus.associations import (
     write_associations,
 )
 from an_neuron.errors import UserError
+from an_neuron.files.sealed import seal_of, write_text
 
 PATTERN = r"token_\w+_neuron_[0-9]+\.[0-9]+"
 AN, SO = (
@@ -81,7 +83,7 @@ def test_associations_come_back_as_they_were_written(tmp_path):
         "token_an_neuron_0.0", "token_an_2_neuron_0.0", "token_ü_neuron_1.1",
     ]  # fmt: skip
     assert "ü" in path.read_text("utf-8")
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, seal_of(path)]
 
 
 def test_no_associations_come_back_as_none(tmp_path):
@@ -118,15 +120,17 @@ def test_a_file_of_associations_cut_short_is_named(tmp_path, kept):
 )
 def test_a_file_of_something_else_is_named(tmp_path, content):
     path = tmp_path / "associations.json"
-    path.write_text(content)
+    write_text(path, content)
     with pytest.raises(UserError, match=re.escape(f"{path} holds no list of tokens and neurons")):
         read_associations(path)
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path):
-    (tmp_path / "associations.json").write_bytes(b"[\xff]")
-    with pytest.raises(UserError, match="is damaged"):
-        read_associations(tmp_path / "associations.json")
+    path, content = tmp_path / "associations.json", b"[\xff]"
+    path.write_bytes(content)
+    seal_of(path).write_text(f"{sha256(content).hexdigest()}  {path.name}\n")
+    with pytest.raises(UserError, match=re.escape(f"{path} is no text in UTF-8")):
+        read_associations(path)
 
 
 def test_reading_associations_needs_neither_torch_nor_hdf5():

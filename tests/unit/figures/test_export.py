@@ -2,9 +2,13 @@ import asyncio
 import os
 import pkgutil
 import re
+import signal
 import struct
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
+from time import sleep
 
 import plotly.graph_objects as go
 import pytest
@@ -55,7 +59,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
-    async def fails(figure, formats):
+    async def fails(kaleido, figure, formats):
         raise RuntimeError("no drawing")
 
     monkeypatch.setattr(export, "browser_missing", lambda: None)
@@ -70,7 +74,7 @@ def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("end", ["dies", "hangs"])
 def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, end):
-    async def draw(figure, formats):
+    async def draw(kaleido, figure, formats):
         with (tmp_path / "attempts").open("a") as attempts:
             attempts.write("once\n")
         if len((tmp_path / "attempts").read_text().split()) == 1:
@@ -88,7 +92,7 @@ def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, en
 
 
 def test_a_browser_that_never_draws_is_given_up(tmp_path, monkeypatch):
-    async def draw(figure, formats):
+    async def draw(kaleido, figure, formats):
         os._exit(1)
 
     monkeypatch.setattr(export, "browser_missing", lambda: None)
@@ -118,6 +122,51 @@ def test_a_named_browser_that_is_not_there_is_missing(monkeypatch, tmp_path):
     gone = str(tmp_path / "gone")
     monkeypatch.setattr(Chromium, "find_browser", classmethod(lambda cls, **_: gone))
     assert gone in (export.browser_missing() or "")
+
+
+DRAWER = """
+import sys
+import plotly.graph_objects as go
+from an_neuron.figures.export import save_figure
+
+save_figure(go.Figure(go.Scatter(y=[1, 2])), [sys.argv[1]])
+"""
+
+
+def marked(mark):
+    """Return the command lines of the processes that carry a mark in their environment, by id."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_bytes()
+    return found
+
+
+def until(condition):
+    """Wait until something is so, for a minute at most."""
+    for _ in range(600):
+        if condition():
+            return
+        sleep(0.1)
+    raise AssertionError("it never came")
+
+
+@needs_browser
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP])
+def test_a_killed_job_leaves_no_process_and_no_browser(tmp_path, sent):
+    mark = f"drawn-in-{tmp_path}"
+    job = subprocess.Popen([sys.executable, "-c", DRAWER, tmp_path / "one.png"], env={**os.environ, "MARK": mark})
+    try:
+        until(lambda: any(b"--headless" in command for command in marked(mark).values()))
+        job.send_signal(sent)
+        job.wait(timeout=60)
+        until(lambda: not marked(mark))
+    finally:
+        for process in marked(mark):
+            os.kill(process, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_ids_are_numbered():

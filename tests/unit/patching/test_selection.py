@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from an_neuron.errors import UserError
+from an_neuron.errors import DamagedFileError, UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.selection import best_neuron, select_neuron
+from an_neuron.files.sealed import write_text
+from an_neuron.patching.selection import best_neuron, read_neuron, select_neuron
 
 SWEEP = Schema(
     "layers.h5",
@@ -56,6 +57,26 @@ def test_the_choice_is_written_as_json(sweeps, tmp_path):
     text = (tmp_path / "chosen" / "neuron.json").read_text()
     assert json.loads(text) == {"layer": 2, "index": 1, "recovery": 0.75}
     assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "3", "{}", '{"layer": 2}', '{"layer": "2", "index": 1}', '{"layer": true, "index": 1}', "[" * 9999],
+)
+def test_a_file_that_names_no_neuron_is_named(tmp_path, content):
+    path = tmp_path / "neuron.json"
+    write_text(path, content)
+    with pytest.raises(DamagedFileError, match=r"neuron\.json (names no layer|is no JSON)"):
+        read_neuron(path)
+
+
+def test_another_neuron_than_the_chosen_one_is_noticed(sweeps, tmp_path):
+    path = tmp_path / "neuron.json"
+    select_neuron(sweeps({2: [0.1, 0.75]}), path)
+    assert read_neuron(path) == (2, 1)
+    path.write_text(path.read_text().replace('"index": 1', '"index": 0'))
+    with pytest.raises(DamagedFileError, match=r"neuron\.json is damaged"):
+        read_neuron(path)
 
 
 def test_a_damaged_sweep_leaves_no_choice(tmp_path):

@@ -285,7 +285,7 @@ def test_the_engine_leaves_the_bridge_as_it_was(tiny):
     assert torch.equal(tiny.raw(ids), before)
 
 
-def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog):
+def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog, refusal):
     expected = patch_layer(tiny_gpt2, [PROMPT_PAIR], 0)
     sizes = []
 
@@ -293,7 +293,7 @@ def test_a_wave_that_does_not_fit_is_halved(tiny_gpt2, monkeypatch, caplog):
         def sweep(self, patches):
             rows = sum(map(len, patches))
             if rows > 5:
-                raise torch.OutOfMemoryError
+                raise refusal
             sizes.append(rows)
             return super().sweep(patches)
 

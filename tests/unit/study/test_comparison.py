@@ -9,7 +9,7 @@ from project import ROOT
 
 from an_neuron.errors import UserError
 from an_neuron.figures.comparison import read_comparison
-from an_neuron.files.atomic import write_csv, write_json
+from an_neuron.files import sealed
 from an_neuron.patching.neuron_map import TopNeurons, write_map
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
@@ -60,7 +60,7 @@ def build(of: Study, parts=((0, 1, 2),), choice=(1, 2)):
     top = TopNeurons([1], [2], [0.6], [-0.3], [RAISED], [RAISED[::-1]])
     write_map(neurons / "map.h5", gather(paths), top, {"study": of.name, "model": "resources/pear"})
     if choice:
-        write_json(results / "neuron.json", dict(zip(("layer", "index"), choice, strict=True)))
+        sealed.write_json(results / "neuron.json", dict(zip(("layer", "index"), choice, strict=True)))
 
 
 def test_nothing_is_built_at_first(folder):
@@ -144,7 +144,7 @@ def test_table_is_read_as_it_was_written(folder):
     """A neuron is a text, 2.10 is not 2.1; a token may be called NA; a single prompt pair has no standard error."""
     build(study())
     table = compare_studies(all_built([study()], 1), PUBLISHED).assign(neuron=["2.10", "3.0"], raised=["NA", ""])
-    write_csv("comparison.csv", table)
+    sealed.write_csv("comparison.csv", table)
     read = read_comparison("comparison.csv")
     assert read["neuron"].tolist() == ["2.10", "3.0"]
     assert read["raised"].tolist() == ["NA", ""]

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 
 from an_neuron.errors import UserError
 from an_neuron.files.hdf5 import __version__
+from an_neuron.files.sealed import write_json
 from an_neuron.study import provenance
 from an_neuron.study.provenance import checksum, commit_of, source_files, write_record
 from an_neuron.study.provenance_page import write_html
@@ -80,9 +81,8 @@ def test_a_file_larger_than_any_buffer_is_hashed_whole(tmp_path):
 
 
 def test_the_list_of_a_fetched_model_stands_for_its_files(tmp_path):
-    (tmp_path / "fetched.json").write_text(
-        '{"origin": {"hub": "a/pear"}, "files": {"model.safetensors": 3, "config.json": 2}}'
-    )
+    fetched = {"origin": {"hub": "a/pear"}, "files": {"model.safetensors": 3, "config.json": 2}}
+    write_json(tmp_path / "fetched.json", fetched)
     (tmp_path / "config.json").write_text("abc")
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "emptied cache")
     origin = [str(tmp_path / "fetched.json"), "book.html"]
