@@ -10,32 +10,34 @@ from an_neuron.corpus.recordings import read_association
 
 pytestmark = pytest.mark.workflow
 
-PATCHING = {"patch_sites": 1, "patch_heads": 1, "patch_neurons": 3, "map_neurons": 1, "attribute_neurons": 1}
+PATCHING = {
+    "patch_sites": 1,
+    "patch_heads": 1,
+    "patch_neurons": 3,
+    "patch_drivers": 1,
+    "map_neurons": 1,
+    "attribute_neurons": 1,
+}
 PATCHING_FIGURES = {
-    "plot_patched_site": 3,
-    "plot_patched_heads": 3,
+    "plot_patched_sites": 1,
+    "plot_patched_heads": 1,
+    "plot_drivers": 1,
     "plot_patched_neurons": 1,
     "plot_neuron_map": 1,
     "plot_attribution": 1,
 }
-CHOICE_FIGURES = {"plot_choice_scatter": 1, "plot_choice_proportion": 1}
-ASSOCIATION_FIGURES = {
-    "plot_logit_activation": 1,
-    "plot_top_prediction": 1,
-    "plot_precision_recall": 1,
-    **CHOICE_FIGURES,
-}
+ASSOCIATION_FIGURES = {"plot_logit_activation": 1, "plot_predictor": 1, "plot_choice": 1}
 ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
 CORPUS = {"cache_activations": 3, "gather_activations": 1, "describe_choice": 1, **ONE_ASSOCIATION}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
 CONGRUENCE = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
 ENDS = {"compare_published": 1, "record_provenance": 1}
-TOLD = {"predict_prompts", "map_neurons", "describe_association"}  # jobs of which the finding tells
-SWEEP_FIGURES = {"plot_patched_site": 3, "plot_patched_heads": 3, "plot_patched_neurons": 1}
+TOLD = {"predict_prompts", "map_neurons", "patch_drivers", "describe_association"}  # jobs of which the finding tells
+SWEEP_FIGURES = {"plot_patched_sites": 1, "plot_patched_heads": 1, "plot_drivers": 1, "plot_patched_neurons": 1}
 FIGURES = {
     "plot_logit_lens": 1,
-    "plot_patched_site": 3,
+    "plot_patched_sites": 1,
     "plot_patched_neurons": 1,
     "plot_neuron_dot_vocab": 1,
     "plot_most_similar_neurons": 1,
@@ -115,7 +117,7 @@ def swapped(project):
 
 
 CHANGES = {
-    "a figure's title": (replace("src/an_neuron/figures/patching.py", "Patched MLP Layer", "MLP Layer"), SWEEP_FIGURES),
+    "a figure's title": (replace("src/an_neuron/figures/patching.py", "MLP Layer", "MLP"), SWEEP_FIGURES),
     "a colour of all figures": (
         replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
         FIGURES | PATCHING_FIGURES | ASSOCIATION_FIGURES,
@@ -138,6 +140,8 @@ CHANGES = {
         CORPUS
         | {
             "select_associations": 1,
+            "patch_drivers": 1,
+            "plot_drivers": 1,
             "measure_congruence": 1,
             "plot_neuron_dot_vocab": 1,
             "compare_published": 1,
@@ -160,13 +164,13 @@ CHANGES = {
     ),
     "what one figure alone uses": (
         replace("src/an_neuron/figures/top_predictions.py", "#687187", "#687188"),
-        {"plot_top_prediction": 1},
+        {"plot_predictor": 1},
     ),
     "what everything uses": (append("src/an_neuron/files/atomic.py", "\nMORE = 1\n"), EVERYTHING),
     "an exception": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), {}),
     "a script": (
         append("workflow/scripts/patch_sites.py", "# A remark.\n"),
-        {"patch_sites": 1, "plot_patched_site": 3, "compare_published": 1},
+        {"patch_sites": 1, "plot_patched_sites": 1, "compare_published": 1},
     ),
     "the model": (append("resources/orchard/model/config.json", "\n"), {**EVERYTHING, "extract_text": 0}),
     "what a job says": (

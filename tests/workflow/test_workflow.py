@@ -57,6 +57,7 @@ def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats
         "most_similar_neurons_fig",
     }
     names |= {"choice_scatter_fig", "choice_proportion_fig"}
+    names |= {f"driving_{what}_fig" for what in ("resid", "attn", "mlp", "heads")}
     names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
     names |= {
         f"{association}_{kind}_fig"
@@ -203,8 +204,8 @@ def test_published_study_is_planned_as_far_as_it_is_known_without_its_model(proj
     assert jobs["patch_sites"] == 1
     assert jobs["patch_heads"] == 1
     assert "patch_neurons" not in jobs
-    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 20
-    assert jobs["describe_choice"] == jobs["plot_choice_scatter"] == jobs["plot_choice_proportion"] == 1
+    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 14
+    assert jobs["describe_choice"] == jobs["plot_choice"] == 1
     assert jobs["plot_logit_activation"] == jobs["describe_association"] == 2
 
 

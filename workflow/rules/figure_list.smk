@@ -1,5 +1,5 @@
 """The list of figures: for each the rule and script that draw it, the table that it draws, its file's name, its part of the
-report, and for which wildcards a study builds it. Its caption is named like the rule.
+report, and for which wildcards a study builds it. Its caption is named like the rule. Figures of a kind are `SETS`.
 """
 
 import re
@@ -13,14 +13,6 @@ OTHER_TOKENS = "Finding 3: neurons of other tokens"
 
 def once(study):
     return [{}]
-
-
-def each_site(study):
-    return [{"short": short} for short in SITES]
-
-
-def each_head_site(study):
-    return [{"head_site": site} for site in HEAD_SITES]
 
 
 def with_prompt_set(study):
@@ -40,14 +32,6 @@ def of_every_value(study):
     return [{}] if study.corpus.keep == "all" else []
 
 
-def site_sweep(wildcards):
-    return f"results/{wildcards.study}/patching/{SITES[wildcards.short]}.h5"
-
-
-def driving_site(wildcards):
-    return f"results/{wildcards.study}/drivers/{SITES[wildcards.short]}.h5"
-
-
 ASSOCIATION = "results/{study}/activations/{association}.h5"
 CHOICE = "results/{study}/activations/choice.h5"
 FIGURES = [
@@ -57,14 +41,6 @@ FIGURES = [
         "logit_lens_fig",
         DISCOVERY,
         once,
-    ),
-    ("plot_patched_site", site_sweep, "patched_{short}_fig", DISCOVERY, each_site),
-    (
-        "plot_patched_heads",
-        "results/{study}/patching/heads/{head_site}.h5",
-        "patched_heads_{head_site}_fig",
-        DISCOVERY,
-        each_head_site,
     ),
     (
         "plot_neuron_map",
@@ -87,42 +63,6 @@ FIGURES = [
         ONE_NEURON,
         once,
     ),
-    ("plot_driving_site", driving_site, "driving_{short}_fig", DRIVERS, each_site),
-    (
-        "plot_driving_heads",
-        "results/{study}/drivers/heads_z.h5",
-        "driving_heads_fig",
-        DRIVERS,
-        once,
-    ),
-    (
-        "plot_top_prediction",
-        ASSOCIATION,
-        "{association}_top_prediction_fig",
-        OVER_A_BOOK,
-        each_association,
-    ),
-    (
-        "plot_precision_recall",
-        ASSOCIATION,
-        "{association}_precision_recall_fig",
-        OVER_A_BOOK,
-        each_association,
-    ),
-    (
-        "plot_choice_scatter",
-        CHOICE,
-        "choice_scatter_fig",
-        OVER_A_BOOK,
-        of_every_value,
-    ),
-    (
-        "plot_choice_proportion",
-        CHOICE,
-        "choice_proportion_fig",
-        OVER_A_BOOK,
-        of_every_value,
-    ),
     (
         "plot_neuron_dot_vocab",
         of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
@@ -140,13 +80,82 @@ FIGURES = [
 ]
 
 
+SETS = [
+    (
+        "plot_patched_sites",
+        [
+            (
+                f"results/{{study}}/patching/{site}.h5",
+                f"patched_{short}_fig",
+                "patched_site",
+            )
+            for short, site in SITES.items()
+        ],
+        DISCOVERY,
+        once,
+    ),
+    (
+        "plot_patched_heads",
+        [
+            (
+                f"results/{{study}}/patching/heads/{site}.h5",
+                f"patched_heads_{site}_fig",
+                "patched_heads",
+            )
+            for site in HEAD_SITES
+        ],
+        DISCOVERY,
+        once,
+    ),
+    (
+        "plot_drivers",
+        [
+            *(
+                (
+                    f"results/{{study}}/drivers/{site}.h5",
+                    f"driving_{short}_fig",
+                    "driving_site",
+                )
+                for short, site in SITES.items()
+            ),
+            (
+                "results/{study}/drivers/heads_z.h5",
+                "driving_heads_fig",
+                "driving_heads",
+            ),
+        ],
+        DRIVERS,
+        once,
+    ),
+    (
+        "plot_predictor",
+        [
+            (ASSOCIATION, "{association}_top_prediction_fig", "top_prediction"),
+            (ASSOCIATION, "{association}_precision_recall_fig", "precision_recall"),
+        ],
+        OVER_A_BOOK,
+        each_association,
+    ),
+    (
+        "plot_choice",
+        [
+            (CHOICE, "choice_scatter_fig", "choice_scatter"),
+            (CHOICE, "choice_proportion_fig", "choice_proportion"),
+        ],
+        OVER_A_BOOK,
+        of_every_value,
+    ),
+]
+"""Figures of a kind, which one job draws in one browser: for each its table, its file's name and its caption."""
+
+
 def named_by_wildcards(rule, figure):
     """Return the place of a rule's log: its name, and below it the wildcards of its figure."""
     return os.path.join(rule, *re.findall(r"{\w+}", figure))
 
 
 def figure_files(figure, rule, category, results="results/{study}"):
-    """Return a figure's files; PNG and HTML stand in the report, each with the rule's caption."""
+    """Return a figure's files; PNG and HTML stand in the report, each with the caption of the rule or of that name."""
     caption = f"../report/{rule.removeprefix('plot_')}.rst"
     return [
         (
@@ -171,6 +180,12 @@ def figure_targets(figure, wildcards_of):
         for wildcards in wildcards_of(study)
         for ext in FORMATS
     ]
+
+
+def all_targets(figures, wildcards_of):
+    """Return the function of a study that names the files of several figures."""
+    functions = [figure_targets(figure, wildcards_of) for figure in figures]
+    return lambda study: [path for targets in functions for path in targets(study)]
 
 
 def every_point(wildcards):

@@ -25,6 +25,35 @@ for drawer, table, figure, category, wildcards_of in FIGURES:
             "../scripts/{params.script}.py"
 
 
+for drawer, figures, category, wildcards_of in SETS:
+    TARGETS[drawer] = all_targets([figure for _, figure, _ in figures], wildcards_of)
+    job_name = named_by_wildcards(drawer, figures[0][1])
+
+    rule:
+        name:
+            drawer
+        input:
+            tables=[table for table, _, _ in figures],
+            library=behind(drawer),
+        output:
+            [
+                path
+                for _, figure, caption in figures
+                for path in figure_files(figure, caption, category)
+            ],
+        log:
+            f"results/{{study}}/logs/{job_name}.log",
+        benchmark:
+            f"results/{{study}}/benchmarks/{job_name}.tsv"
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            script=drawer,
+        script:
+            "../scripts/{params.script}.py"
+
+
 TARGETS["plot_patched_neurons"] = figure_targets("patched_neuron_fig", once)
 
 

@@ -1,10 +1,11 @@
-"""Plot the recovery of every attention head."""
+"""Plot the recovery of each site of every attention head."""
 
-from an_neuron.figures.export import save_figure
+from an_neuron.figures.export import save_figures
 from an_neuron.figures.patching import patched_heads_fig
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        save_figure(patched_heads_fig(read(snakemake.input[0])), snakemake.output)
+        tables = [read(path) for path in snakemake.input.tables]
+        save_figures([patched_heads_fig(table) for table in tables], snakemake.output)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     Build = Callable[[bool], go.Figure]
+    Drawings = list[tuple[go.Figure | None, str]]
 
 WIDTH, HEIGHT = 1048, 512  # pixels, as the notebook's PNG files
 PNG_SCALE = 4
@@ -61,16 +62,30 @@ def save_figure(figure: "go.Figure | Build", paths: Iterable[str | Path]) -> Non
     UserError
         If a suffix is none of these, or if a static file is asked for and there is no browser.
     """
+    save_figures([figure], paths)
+
+
+def save_figures(figures: "Sequence[go.Figure | Build]", paths: Iterable[str | Path]) -> None:
+    """Write several figures, all static files in one browser; parameters and errors are those of `save_figure`.
+
+    Parameters
+    ----------
+    figures
+        The figures.
+    paths
+        Equally many files for each figure, one figure's after another's.
+    """
     targets = [Path(path) for path in paths]
     for path in targets:
         if path.suffix not in SUFFIXES:
             raise UserError(f"{path} ends in none of {', '.join(SUFFIXES)}, the formats a figure can have.")
-    static = [path for path in targets if path.suffix in STATIC_SUFFIXES]
-    if static:
-        _save_static(_built(figure, True), static)
-    for path in targets:
-        if path.suffix == ".html":
-            _save_html(_built(figure, False), path)
+    each = len(targets) // len(figures)
+    files = [targets[start : start + each] for start in range(0, len(targets), each)]
+    _save_static([_static(figure, own) for figure, own in zip(figures, files, strict=True)])
+    for figure, own in zip(figures, files, strict=True):
+        for path in own:
+            if path.suffix == ".html":
+                _save_html(_built(figure, False), path)
 
 
 def browser_missing() -> str | None:
@@ -91,24 +106,33 @@ def _save_html(figure: "go.Figure", path: Path) -> None:
     write_text(path, figure.to_html(include_plotlyjs=True, include_mathjax=False, div_id=path.stem))
 
 
-def _save_static(figure: "go.Figure", paths: list[Path]) -> None:
+def _static(figure: "go.Figure | Build", paths: list[Path]) -> "tuple[go.Figure | None, list[Path]]":
+    """Return a figure built for its static files, and these; no figure where there are none."""
+    static = [path for path in paths if path.suffix in STATIC_SUFFIXES]
+    return (_built(figure, True) if static else None), static
+
+
+def _save_static(figures: "list[tuple[go.Figure | None, list[Path]]]") -> None:
+    paths = [path for _, own in figures for path in own]
+    if not paths:
+        return
     missing = browser_missing()
     if missing:
         raise UserError(missing, setting=NO_STATIC)
-    images = _images(figure, [path.suffix.removeprefix(".") for path in paths])
+    images = _images([(figure, path.suffix.removeprefix(".")) for figure, own in figures for path in own])
     for path, image in zip(paths, images, strict=True):
         write_bytes(path, _with_fixed_ids(image) if path.suffix == ".svg" else image)
 
 
-def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
-    """Draw a figure in each format, in a process of its own: kaleido waits for ever for a browser that died."""
+def _images(drawings: "Drawings") -> list[bytes]:
+    """Draw figures, each in a format, in a process of its own: kaleido waits for ever for a browser that died."""
     for _ in range(ATTEMPTS):
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_send_images, args=(ours, theirs, figure, formats))
+        process = CONTEXT.Process(target=_send_images, args=(ours, theirs, drawings))
         process.start()
         theirs.close()
         try:
-            if ours.poll(TIMEOUT):
+            if ours.poll(TIMEOUT * len(drawings)):
                 found = ours.recv()
                 if isinstance(found, Exception):
                     raise found
@@ -126,7 +150,7 @@ def _images(figure: "go.Figure", formats: list[str]) -> list[bytes]:
     )
 
 
-def _send_images(theirs: Connection, pipe: Connection, figure: "go.Figure", formats: list[str]) -> None:
+def _send_images(theirs: Connection, pipe: Connection, drawings: "Drawings") -> None:
     """Send images, or the exception that kept them from being drawn.
 
     Parameters
@@ -143,7 +167,7 @@ def _send_images(theirs: Connection, pipe: Connection, figure: "go.Figure", form
     kaleido = Kaleido(n=1, timeout=TIMEOUT, mathjax=False)
     Thread(target=_end_with_parent, args=(pipe, kaleido), daemon=True).start()
     try:
-        pipe.send(asyncio.run(_drawn(kaleido, figure, formats)))
+        pipe.send(asyncio.run(_drawn(kaleido, drawings)))
     except Exception as error:
         pipe.send(error)
 
@@ -158,11 +182,11 @@ def _end_with_parent(pipe: Connection, kaleido: Any) -> None:
     os._exit(1)
 
 
-async def _drawn(kaleido: Any, figure: "go.Figure", formats: list[str]) -> list[bytes]:
-    """Draw a figure in each format, in one browser."""
+async def _drawn(kaleido: Any, drawings: "Drawings") -> list[bytes]:
+    """Draw figures, each in a format, in one browser."""
     images = []
     async with kaleido:
-        for name in formats:
+        for figure, name in drawings:
             scale = PNG_SCALE if name == "png" else 1
             options = {"format": name, "width": WIDTH, "height": HEIGHT, "scale": scale}
             images.append(await kaleido.calc_fig(figure, opts=options))

@@ -59,7 +59,7 @@ def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
-    async def fails(kaleido, figure, formats):
+    async def fails(kaleido, drawings):
         raise RuntimeError("no drawing")
 
     monkeypatch.setattr(export, "browser_missing", lambda: None)
@@ -74,14 +74,14 @@ def test_a_failure_is_raised_and_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("end", ["dies", "hangs"])
 def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, end):
-    async def draw(kaleido, figure, formats):
+    async def draw(kaleido, drawings):
         with (tmp_path / "attempts").open("a") as attempts:
             attempts.write("once\n")
         if len((tmp_path / "attempts").read_text().split()) == 1:
             if end == "dies":
                 os._exit(1)
             await asyncio.Event().wait()
-        return [b"image"] * len(formats)
+        return [b"image"] * len(drawings)
 
     monkeypatch.setattr(export, "browser_missing", lambda: None)
     monkeypatch.setattr(export, "_drawn", draw)
@@ -92,7 +92,7 @@ def test_a_browser_that_dies_or_hangs_is_started_again(tmp_path, monkeypatch, en
 
 
 def test_a_browser_that_never_draws_is_given_up(tmp_path, monkeypatch):
-    async def draw(kaleido, figure, formats):
+    async def draw(kaleido, drawings):
         os._exit(1)
 
     monkeypatch.setattr(export, "browser_missing", lambda: None)
@@ -184,3 +184,25 @@ def test_drawing_needs_no_torch():
     modules = [f"an_neuron.figures.{module.name}" for module in pkgutil.iter_modules(figures.__path__)]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_several_figures_are_the_same_as_each_alone_from_one_browser(tmp_path, monkeypatch):
+    drawn = []
+
+    async def draw(kaleido, drawings):
+        return [f"{figure.layout.title.text} as {name}".encode() for figure, name in drawings]
+
+    def images(drawings, original=export._images):
+        drawn.append(len(drawings))
+        return original(drawings)
+
+    monkeypatch.setattr(export, "browser_missing", lambda: None)
+    monkeypatch.setattr(export, "_drawn", draw)
+    monkeypatch.setattr(export, "_images", images)
+    figures = [go.Figure(layout={"title": name}) for name in ("one", "two")]
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("one", "two") for suffix in ("png", "html", "svg")]
+    export.save_figures(figures, paths)
+    assert drawn == [4]
+    assert [(tmp_path / f"{name}.png").read_text() for name in ("one", "two")] == ["one as png", "two as png"]
+    assert (tmp_path / "two.svg").read_text() == "two as svg"
+    assert "two" in (tmp_path / "two.html").read_text()
