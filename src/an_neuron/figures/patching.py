@@ -37,6 +37,7 @@ HEAD_SITES = {
     "v": "Values (v)",
     "pattern": "Patterns (pattern)",
 }
+LOGIT_DIFFERENCE = "Logit Difference"
 STANDS_OUT = 1.5  # times the second best
 SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
 MARKED_LAYERS = 2
@@ -72,7 +73,7 @@ def patched_site_fig(table: Table) -> go.Figure:
     style_heat_map(figure, recovery)
     figure.update_xaxes(type="category", tickmode="array", tickvals=labels, tickangle=-45)
     layout = Labels(frame, strong_cells(frame, recovery))
-    annotate(figure, layout, _site_marks(site, recovery), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
+    annotate(figure, layout, _site_marks(site, recovery, _measured(table)), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
     return figure
 
 
@@ -129,7 +130,7 @@ def _measured(table: Table) -> str:
     """Say what a sweep measured."""
     of = table.attributes
     if "neuron_layer" not in of:
-        return "Logit Difference"
+        return LOGIT_DIFFERENCE
     return f"Activation of {neuron_name(of['neuron_layer'], of['neuron_index'])}"
 
 
@@ -171,8 +172,10 @@ def _heat_map_margin(labels: Sequence[str]) -> dict[str, int]:
     return {**MARGIN, "r": 110, "b": round(45 + 0.71 * longest)}
 
 
-def _site_marks(site: str, recovery: np.ndarray) -> list[tuple[float, float, str]]:
-    """Return (pos, layer, text) of the cells to be marked in a site's heat map."""
+def _site_marks(site: str, recovery: np.ndarray, measured: str) -> list[tuple[float, float, str]]:
+    """Return (pos, layer, text) of the cells to be marked in a site's heat map; none where nothing happens."""
+    if not np.nan_to_num(recovery).any():
+        return []
     if site == "attn_out":
         layer, pos = divmod(int(np.nanargmax(recovery)), recovery.shape[1])
         return [(pos, layer, f"Recovery peaks at {recovery[layer, pos]:.2f} (layer {layer})")]
@@ -182,6 +185,7 @@ def _site_marks(site: str, recovery: np.ndarray) -> list[tuple[float, float, str
     marks: list[tuple[float, float, str]] = []
     for layer in sorted(np.argsort(-strength.max(axis=1), kind="stable")[:MARKED_LAYERS].tolist()):
         pos = int(strength[layer].argmax())
-        significant = "Significant Logit Diff. for " if strength[layer, pos] >= SIGNIFICANT else ""
+        of_logits = measured == LOGIT_DIFFERENCE and strength[layer, pos] >= SIGNIFICANT
+        significant = "Significant Logit Diff. for " if of_logits else ""
         marks.append((pos, layer, f"{significant}Layer {layer} MLP: {recovery[layer, pos]:.2f}"))
     return marks

@@ -147,3 +147,15 @@ def test_heads_are_a_heat_map_named_after_the_patched_site(site, word):
 )
 def test_the_strongest_head_is_marked_whatever_its_sign(recovery, mark):
     assert arrows(patching.patched_heads_fig(heads(recovery))) == [mark]
+
+
+def test_a_neurons_drivers_are_titled_by_the_neuron_and_unmarked_where_nothing_happens():
+    def drawn(recovery):
+        tokens = [["x", "y", "z"]], "prompt_pair", "pos"
+        datasets = {"recovery": (recovery, "layer", "pos"), "clean_token": tokens, "corrupted_token": tokens}
+        return patching.patched_site_fig(table_of(datasets, site="mlp_out", neuron_layer=1, neuron_index=5))
+
+    silent = drawn([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    assert titles(silent)[0] == "Activation of 1.5 From Patched MLP Layer"
+    assert arrows(silent) == []
+    assert (2, 0, "Layer 0 MLP: 0.50") in arrows(drawn([[0.0, 0.25, 0.5], [0.0, 0.0, 0.0]]))
