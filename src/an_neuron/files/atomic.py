@@ -56,6 +56,8 @@ def _sentence(path: Path, error: OSError) -> UserError | None:
     """Return what a user can do about an error, if it is the disk's or the folder's."""
     if error.errno in FULL:
         return FullDiskError(f"The disk is full: {path} cannot be written; make room.")
+    if error.errno == errno.EFBIG:
+        return FullDiskError(f"{path} is larger than its disk or a limit (ulimit -f) allows; raise it.")
     if error.errno in REFUSED and str(error.filename).startswith(str(path.parent)):
         return UserError(f"{path} cannot be written ({error.strerror}); make its folder writable.")
     return None

@@ -40,14 +40,18 @@ def read_published(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If the file lacks a column, a tolerance is not a number or negative, or a value with a tolerance is no number.
+        If the file is no CSV in UTF-8 or lacks a column, a tolerance is not a number or negative, or a value with a
+        tolerance is no number.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:  # pandas' own errors, and that of a wrong encoding, are ValueErrors
+        raise UserError(f"{path} cannot be read as a CSV in UTF-8: {error}.") from error
     if list(table.columns) != COLUMNS:
         raise UserError(f"{path} has the columns {list(table.columns)}; it needs {COLUMNS}.")
     try:
         table["tolerance"] = [float(text) if text else 0.0 for text in table["tolerance"]]
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # of a line that is too short pandas makes a float
         raise UserError(f"{path} has a tolerance that is not a number: {error}.") from error
     for quantity, value, tolerance, _ in table.to_numpy().tolist():
         if not tolerance >= 0:

@@ -1,0 +1,77 @@
+"""Results that are lost, damaged or cannot be written, in a whole study."""
+
+import os
+import re
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+LOST = (
+    "associations.json.sha256",
+    "corpus/text.txt",
+    "examples/token_an_neuron_2.104.csv",
+    "logit_lens.h5",
+    "patching/neurons/top.csv",
+    "provenance.html",
+    "published.html",
+)
+RESULTS = "results/orchard"
+
+
+@pytest.fixture(scope="module")
+def copy(settled, tmp_path_factory):
+    return settled.copied(tmp_path_factory.mktemp("faults") / "copy")
+
+
+@pytest.fixture
+def kept(copy):
+    """Yield a project whose results are as they were when the test ends, times included."""
+    before = {path: (path.read_bytes(), path.stat()) for path in (copy.folder / RESULTS).rglob("*") if path.is_file()}
+    yield copy
+    for path, (content, times) in before.items():
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_every_result_is_asked_for_and_a_lost_one_is_planned(kept):
+    folder = kept.folder / RESULTS
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in LOST:
+        (folder / name).unlink()
+    planned = kept.build("--dry-run", "orchard")
+    missing = re.findall(r"Missing output files: (.*)", planned)
+    assert {f"{RESULTS}/{name}" for name in LOST} <= {name for listed in missing for name in listed.split(", ")}
+    asked = re.search(r"^(?:local)?rule orchard:\n    input: (.*)", planned, re.MULTILINE)[1].split(", ")
+    results = {f"{RESULTS}/{name}" for name in there if name.split("/")[0] not in ("logs", "benchmarks")}
+    assert set(asked) == results
+
+
+@pytest.mark.parametrize("name", ["associations.json", "neuron.json"])
+@pytest.mark.parametrize("content", [b"", b'{"layer"', b"\xff"])
+def test_a_damaged_choice_is_named_in_a_dry_run(built, tmp_path_factory, name, content):
+    path = built.folder / RESULTS / name
+    kept, times = path.read_bytes(), path.stat()
+    path.write_bytes(content)
+    try:
+        ran = built.snakemake("--dry-run", "orchard")
+    finally:
+        path.write_bytes(kept)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert f"{RESULTS}/{name} is damaged" in said
+    assert "Delete it and run snakemake again." in said
+    assert "Traceback" not in said
+
+
+def test_a_text_cut_short_is_named(kept):
+    text = kept.folder / RESULTS / "corpus/text.txt"
+    times = text.stat()
+    text.write_bytes(text.read_bytes()[: times.st_size // 2])
+    os.utime(text, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a disk would damage it
+    ran = kept.snakemake("--force", f"{RESULTS}/corpus/tokens.h5", "--allowed-rules", "tokenize_corpus")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert f"{RESULTS}/corpus/text.txt is damaged: its content is not what was written. Delete it and run" in said
+    assert "Traceback" not in said
