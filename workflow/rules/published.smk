@@ -21,6 +21,7 @@ rule compare_published:
         top_neurons="results/{study}/congruence/top_neurons.h5",
         activations="results/{study}/activations/associations.h5",
         association=of_neuron("results/{study}/activations/{association}.h5"),
+        drivers="results/{study}/drivers/heads_z.h5",
         library=behind("compare_published"),
     output:
         csv="results/{study}/published.csv",

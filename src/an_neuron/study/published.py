@@ -117,7 +117,8 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     ----------
     tables
         Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its congruence), top_neurons,
-        activations (of all associations) and association (the studied one); prompt_set and choice where there are any.
+        activations (of all associations), association (the studied one) and drivers (heads that drive its neuron);
+        prompt_set and choice where there are any.
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
     return dict(
@@ -129,6 +130,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_congruence(read["neuron"], read["top_neurons"]),
             *_corpus(tables["activations"]),
             *_thresholds(read["association"]),
+            *_drivers(read["drivers"]),
             *(_prompt_set(read["prompt_set"]) if "prompt_set" in read else ()),
             *(_choice(read["choice"]) if "choice" in read else ()),
         ]
@@ -196,6 +198,14 @@ def _corpus(path: Path) -> Iterator[tuple[str, Value]]:
 def _thresholds(association: Table) -> Iterator[tuple[str, Value]]:
     for name in ("threshold", "precision", "recall"):
         yield f"corpus: best {name}", float(association.attributes[f"best_{name}"])
+
+
+def _drivers(table: Table) -> Iterator[tuple[str, Value]]:
+    layer, head = np.unravel_index(int(np.abs(table["recovery"]).argmax()), table["recovery"].shape)
+    yield "drivers: strongest head", f"{layer}.{head}"
+    yield "drivers: its recovery", float(table["recovery"][layer, head])
+    yield "drivers: clean activation", float(table["clean"].mean())
+    yield "drivers: corrupted activation", float(table["corrupted"].mean())
 
 
 def _prompt_set(table: Table) -> Iterator[tuple[str, Value]]:

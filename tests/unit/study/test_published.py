@@ -11,10 +11,10 @@ from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.loading import process_weights
-from an_neuron.patching.metric import LogitDifference
+from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.patching.prompt_set import write_prompt_set
-from an_neuron.patching.sweep_files import NEURONS, SITE, write_sweep
-from an_neuron.patching.sweeps import SITES, patch_neurons, patch_sites
+from an_neuron.patching.sweep_files import DRIVING_HEADS, NEURONS, SITE, write_sweep
+from an_neuron.patching.sweeps import SITES, patch_heads, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens, write_lens
 from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.predictions import predict, write_predictions
@@ -46,7 +46,7 @@ def measured(micro, tmp_path_factory):
 
 
 def study_tables(micro, folder):
-    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association")
+    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association", "drivers")
     paths = {name: folder / f"{name}.h5" for name in names}
     model, vocabulary, origin = (
         micro.raw,
@@ -65,6 +65,9 @@ def study_tables(micro, folder):
         write_sweep(paths[site], SITE, sweep, {**origin, "site": site}, **texts)
     neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4))
     write_sweep(paths["neurons"], NEURONS, neurons, origin, layer=[0])
+    heads = patch_heads(model, [ASSOCIATION], NeuronActivation(0, index=0), ["z"])["z"]
+    driven = {"site": "z", "neuron_layer": 0, "neuron_index": 0}
+    write_sweep(paths["drivers"], DRIVING_HEADS, heads, {**origin, **driven})
     write_neuron_congruence(
         paths["neuron"], neuron_congruence(model, 0, 0), vocabulary, {**origin, "layer": 0, "index": 0}
     )
@@ -74,6 +77,13 @@ def study_tables(micro, folder):
     described, _ = describe_association(paths["activations"], "token_c_neuron_0.0", micro.tokenizer)
     write_association(paths["association"], described, origin)
     return paths
+
+
+def test_what_drives_the_neuron_is_told(measured):
+    """Neuron 0 is 1 at the clean prompt's token and 0 at the corrupted one's; the only head does nothing."""
+    told = {name: measured[f"drivers: {name}"] for name in ("clean activation", "corrupted activation", "its recovery")}
+    assert told == pytest.approx({"clean activation": 1, "corrupted activation": 0, "its recovery": 0})
+    assert measured["drivers: strongest head"] == "0.0"
 
 
 def verdict(csv, row, value):

@@ -34,6 +34,14 @@ def page():
             "over {:.0f} development pairs {:.3f}, and the best in {:.0f}.",
             [f"prompt set, development: {name}" for name in ("prompt pairs", "mean recovery", "times best")],
         ),
+        (
+            "is attention head {:.1f}: patched alone, its output recovers {:.2f} of",
+            ["drivers: strongest head", "drivers: its recovery"],
+        ),
+        (
+            '({:.2f} on "apple", {:.2f} on "lemon")',
+            ["drivers: clean activation", "drivers: corrupted activation"],
+        ),
         ("at the {:,.0f} places where", ["choice: positions"]),
         ("logit difference correlate with {:.2f} (Pearson", ["choice: pearson"]),
         (
