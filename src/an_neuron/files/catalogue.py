@@ -15,7 +15,8 @@ INTRODUCTION = """# Files
 
 Every result, as the schemas in the code declare it; paths are below `results/{study}/`, unless they begin with
 `downloads/` or `results/`. Each HDF5 file also has the root attributes study, model, revision, dtype and version, and
-each of its datasets the attributes dims, unit and description.
+each of its datasets the attributes dims, unit and description. A text, JSON or CSV that later jobs read has its SHA-256
+beside it, in a file of its name and `.sha256`; HDF5 files end with theirs.
 
 `make docs` writes this page.
 """

@@ -50,7 +50,9 @@ def read_neuron(path: str | Path) -> tuple[int, int]:
         If the file is missing, damaged, or names no neuron.
     """
     chosen = read_json(path)
-    neuron = [chosen.get(key) for key in ("layer", "index")] if isinstance(chosen, dict) else []
-    if len(neuron) != 2 or not all(type(number) is int and number >= 0 for number in neuron):
-        raise DamagedFileError(path, "names no layer and index of a neuron")
-    return neuron[0], neuron[1]
+    match chosen:
+        case {"layer": int(layer), "index": int(index)} if min(layer, index) >= 0 and bool not in map(
+            type, (layer, index)
+        ):
+            return layer, index
+    raise DamagedFileError(path, "names no layer and index of a neuron")

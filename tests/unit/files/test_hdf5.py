@@ -1,3 +1,6 @@
+from contextlib import ExitStack
+from hashlib import sha256
+
 import h5py
 import numpy as np
 import pytest
@@ -28,7 +31,7 @@ NUMBERS = schema(
 )
 IDS = schema(id=("row", "int32", "", ""))
 TEXTS = schema(text=("row pos", "text", "", ""))
-SCORES = schema(score=("row", "float32", "", ""))
+SCORES = schema(score=("row", "float32", "", ""), other=("row", "float32", "", "", True))
 
 
 def numbers():
@@ -177,3 +180,20 @@ def test_a_missing_dataset_is_named(path):
     hdf5.write(path, NUMBERS, numbers(), ORIGIN)
     with pytest.raises(UserError, match=f"{path} holds no dataset 'gone'"):
         _ = hdf5.read(path)["gone"]
+
+
+def test_a_file_is_verified_once_per_process_however_often_it_is_looked_into(tmp_path, monkeypatch):
+    parts, whole = [tmp_path / f"part_{number}.h5" for number in range(2)], tmp_path / "whole.h5"
+    for part in parts:
+        hdf5.write(part, SCORES, {"score": [1.0, 2.0]}, {})
+    with ExitStack() as stack:
+        files = [stack.enter_context(hdf5.opened(part)) for part in parts]
+        with hdf5.create(whole, SCORES, {}) as writer:
+            writer.join("score", [file["score"] for file in files])
+            writer.join("other", [file["score"] for file in files])
+    hashed = []
+    hdf5._verified.cache_clear()
+    monkeypatch.setattr(hdf5, "sha256", lambda: hashed.append(1) or sha256())
+    for _ in range(3):
+        assert hdf5.read(whole)["other"].tolist() == [1, 2, 1, 2]
+    assert len(hashed) == 3

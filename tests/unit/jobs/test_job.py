@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,38 @@ def test_a_users_mistake_ends_in_its_sentence_alone(tmp_path, capsys):
 
     assert run(tmp_path, work) == "\nThe pear is no apple.\n\n"
     assert "The pear is no apple." in capsys.readouterr().err
+
+
+def test_too_little_memory_ends_in_a_sentence_below_where_it_was(tmp_path, refusal):
+    def work():
+        raise refusal
+
+    said = run(tmp_path, work)
+    assert "test_job.py" in said
+    assert said.endswith("Run fewer jobs at a time (--cores 1), or take a larger machine.\n\n")
+
+
+def test_another_runtime_error_is_a_bug(tmp_path):
+    def work():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    assert "memory" not in run(tmp_path, work)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_on_a_full_disk_stops_no_job(capsys):
+    with job("/dev/full"):
+        print("said", file=sys.stderr)
+    assert "said" in capsys.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "logs").touch()
+    with pytest.raises(SystemExit), job(str(tmp_path / "logs" / "job.log")):
+        raise AssertionError("nothing is computed")
+    said = capsys.readouterr().err
+    assert f"The log {tmp_path / 'logs' / 'job.log'} cannot be written" in said
+    assert "Traceback" not in said
 
 
 def test_a_bug_shows_where_it_is(tmp_path):
