@@ -95,12 +95,13 @@ def no_such_study(wildcards):
 
 
 def check_folders():
-    """Say before the first job, not after hours, that results cannot be written."""
+    """Say before the first job that no result can be written; one study's folder may be read-only beside others."""
     from an_neuron.files.atomic import unwritable
 
-    for folder in ("results", "downloads"):
-        if refusal := unwritable(folder):
-            raise WorkflowError(refusal)
+    folders = ["results", *(study.results for study in STUDIES.values())]
+    refusals = [unwritable(folder) for folder in folders]
+    if all(refusals):
+        raise WorkflowError(refusals[0])
 
 
 def check_browser():
