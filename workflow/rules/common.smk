@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import yaml
-from an_neuron.errors import UserError
 from an_neuron.jobs.modules import modules_behind, put_on_python_path
 from an_neuron.study import cost
 from an_neuron.study.checks import check_config
@@ -15,10 +14,11 @@ put_on_python_path()
 SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
 
 if workflow.is_main_process:
-    try:
-        check_config(config, yaml.safe_load(SCHEMA.read_text()))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+    end_in_sentence(
+        lambda: check_config(
+            config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")), rule_names()
+        )
+    )
 
 validate(config, str(SCHEMA))  # fills in the defaults that the schema names
 
@@ -68,19 +68,3 @@ def behind(rule):
     """
     script = Path(workflow.basedir) / "workflow" / "scripts" / f"{rule}.py"
     return [os.path.relpath(script), *map(str, modules_behind(script))]
-
-
-def no_such_study(wildcards):
-    """Say which studies there are; asked for where a target is no rule, and no file that a rule makes."""
-    raise WorkflowError(
-        f"there is no study {wildcards.unknown!r}; known studies: {', '.join(STUDIES)}."
-    )
-
-
-def check_browser():
-    """Say before the first job, not after hours, that static figures cannot be drawn."""
-    from an_neuron.figures.export import browser_missing
-
-    missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
-    if missing:
-        raise WorkflowError(missing)

@@ -1,23 +1,19 @@
 """Loading a model as a TransformerLens bridge, and TransformerLens' processing of its weights."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from an_neuron.errors import UserError
-from an_neuron.model.folder import folder_mistakes, read_json
+from an_neuron.model.folder import architectures, folder_mistakes, read_json
 
-LOADING_ERRORS = (
-    *(AssertionError, AttributeError, LookupError, OSError),
-    *(RuntimeError, SafetensorError, TypeError, ValueError),
-)
-"""What transformers and TransformerLens raise for a configuration or weights that they cannot make a model of."""
+MANY = 3
+"""Tensors up to which all are named in a sentence."""
 PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed", "refactor_factored_attn_matrices")
 
 
@@ -34,8 +30,8 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
     Raises
     ------
     UserError
-        If the folder is not complete, its weights are damaged or some are missing, or TransformerLens does not know
-        the architecture.
+        If the folder is not complete, its weights are damaged, not all finite or not those that its config.json asks
+        for, or TransformerLens does not know the architecture.
     """
     if mistakes := folder_mistakes(folder):
         raise UserError(" ".join(mistakes))
@@ -51,17 +47,41 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
             attn_implementation="eager",
             output_loading_info=True,
         )
-        if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
-            raise ValueError(f"its weights lack {', '.join(missing)}")
-        return TransformerBridge.boot_transformers(str(folder), hf_model=inner.to(device).eval(), device=device)
-    except LOADING_ERRORS as error:
+        _check_weights(inner.to(device), loading)
+        return TransformerBridge.boot_transformers(str(folder), hf_model=inner.eval(), device=device)
+    except Exception as error:  # a wrong config.json makes transformers and TransformerLens raise whatever comes
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The model in {folder} cannot be loaded: {said}") from error
 
 
+def _check_weights(model: torch.nn.Module, loading: Mapping[str, Collection[str]]) -> None:
+    """Refuse weights that are not those of the configuration, or not all finite."""
+    if missing := sorted(loading["missing_keys"]):  # transformers would leave them random
+        raise ValueError(f"its weights lack {', '.join(missing)}")
+    if unexpected := sorted(loading["unexpected_keys"]):  # transformers would leave them out
+        raise ValueError(
+            f"its weights have {_some(unexpected)}, for which there is no place in the model that config.json "
+            "describes; give the config.json that was saved with the weights."
+        )
+    wrong = [name for name, weight in model.named_parameters() if not _is_finite(weight.detach())]
+    if wrong:
+        raise ValueError(f"its weights are damaged: {_some(wrong)} holds values that are no finite numbers.")
+
+
+def _is_finite(weight: torch.Tensor) -> bool:
+    """Return whether all of a tensor is finite, by its smallest and largest value; one NaN makes both NaN."""
+    return not weight.numel() or bool(torch.stack(torch.aminmax(weight)).isfinite().all())
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
+    return f"{', '.join(names[:MANY])}{more}"
+
+
 def _check_architecture(folder: Path) -> None:
     """Stop where TransformerLens does not know the architecture, before anything is loaded."""
-    for name in read_json(folder / "config.json").get("architectures") or ():
+    for name in architectures(read_json(folder / "config.json")):
         if name not in SUPPORTED_ARCHITECTURES:
             raise UserError(
                 f"The model in {folder} cannot be loaded: TransformerLens does not know the architecture {name}."

@@ -11,7 +11,8 @@ from an_neuron.corpus.rows import row_length
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape
 from an_neuron.model.loading import PROCESSING
-from an_neuron.study.checks import check_config, check_with_model
+from an_neuron.study.checks import check_config
+from an_neuron.study.fit import check_with_model
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
