@@ -1,7 +1,8 @@
 """A model's tokenizer: its folder's fast one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from an_neuron.errors import UserError
 from an_neuron.model.folder import is_file, read_json
@@ -22,12 +23,8 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer as FastTokenizer
 
-        try:
-            self._fast = FastTokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:
-            raise UserError(
-                f"{folder / 'tokenizer.json'} cannot be read ({error}); save the tokenizer again."
-            ) from error
+        self._file = folder / "tokenizer.json"
+        self._fast = self._asked(FastTokenizer.from_file, str(self._file))
         self._fast.no_truncation()
         self._fast.no_padding()
         self._fast.encode_special_tokens = True  # as plain text
@@ -43,7 +40,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return a text's token ids, without BOS."""
-        return list(self._fast.encode(text, add_special_tokens=False).ids)
+        return list(self._asked(self._fast.encode, text, add_special_tokens=False).ids)
 
     def prompt(self, text: str) -> list[int]:
         """Return a prompt's token ids, with BOS."""
@@ -51,11 +48,11 @@ class Tokenizer:
 
     def text(self, token: int) -> str:
         """Return the text of one token; the empty string for an id that the tokenizer does not know."""
-        return str(self._fast.decode([token], skip_special_tokens=False))
+        return self.join([token])
 
     def join(self, tokens: list[int]) -> str:
         """Return the text of successive tokens, of which several may make up one character."""
-        return str(self._fast.decode(tokens, skip_special_tokens=False))
+        return str(self._asked(self._fast.decode, tokens, skip_special_tokens=False))
 
     def texts(self, tokens: list[int]) -> list[str]:
         """Return the text of each token."""
@@ -79,12 +76,21 @@ class Tokenizer:
                 f"{d_vocab}; its tokenizer.json belongs to another model."
             )
 
+    def _asked(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return what the tokenizer's library answers; its panics are no Exceptions."""
+        try:
+            return call(*arguments, **options)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise UserError(f"{self._file} cannot be read ({error}); save the tokenizer again.") from error
+
     def _beginning(self, folder: Path) -> int:
         settings = read_json(folder / "tokenizer_config.json") if is_file(folder / "tokenizer_config.json") else {}
         for key in ("bos_token", "eos_token"):
             name = settings.get(key)
             name = name.get("content") if isinstance(name, dict) else name
-            if isinstance(name, str) and (token := self._fast.token_to_id(name)) is not None:
+            if isinstance(name, str) and (token := self._asked(self._fast.token_to_id, name)) is not None:
                 return int(token)
         config = read_json(folder / "config.json")
         for key in ("bos_token_id", "eos_token_id"):

@@ -57,7 +57,7 @@ def read_prompt_file(path: Path) -> list[WrittenPair]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file)
             if tuple(lines.fieldnames or ()) != COLUMNS:
-                raise UserError(f"{path} has the columns {lines.fieldnames}; it needs {', '.join(COLUMNS)}.")
+                raise UserError(f"{path} has the columns {lines.fieldnames!s:.200}; it needs {', '.join(COLUMNS)}.")
             rows = [(lines.line_num, line) for line in lines]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV in UTF-8: {error}.") from error

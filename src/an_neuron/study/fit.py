@@ -85,7 +85,7 @@ def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
     for where, block in {"neuron": study, **listed}.items():
         try:
             neuron = parse_neuron(block["neuron"])
-        except (KeyError, TypeError, UserError):  # auto, or told of by the schema
+        except (KeyError, TypeError, ValueError, UserError):  # auto, or told of by the schema
             continue
         for key, value, limit in zip(("layer", "index"), neuron, (shape.n_layers, shape.d_mlp), strict=True):
             if value >= limit:

@@ -28,7 +28,7 @@ def published_rows(path: Path) -> list[tuple[str, str, float, str]]:
     if not rows:
         raise UserError(f"{path} is empty; it needs the columns {', '.join(COLUMNS)}.")
     if rows[0][1] != COLUMNS:
-        raise UserError(f"{path} has the columns {rows[0][1]}; it needs {COLUMNS}.")
+        raise UserError(f"{path} has the columns {rows[0][1]!s:.200}; it needs {COLUMNS}.")
     mistakes = [f"{path}, line {number}: {mistake}" for number, line in rows[1:] for mistake in _mistakes(line)]
     if mistakes:
         raise UserError("\n".join(mistakes))

@@ -38,12 +38,13 @@ def check_written(path: Path) -> None:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         yaml.safe_load(text)
-        twice = list(_twice(node, "")) if isinstance(node, yaml.MappingNode) else None
+        keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        twice = list(_twice(node, ""))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no YAML: {_said(error)}; {FRESH}") from error
-    if twice is None:
+    if not keys:
         raise UserError(f"{path} holds no keys; {FRESH}")
-    if OF_SNAKEMAKE in {key.value for key, _ in node.value}:
+    if OF_SNAKEMAKE in keys:
         raise UserError(f"{path} has the key {OF_SNAKEMAKE}, by which Snakemake moves results; take it out.")
     if twice:
         raise UserError("\n  - ".join([f"{path} has keys that stand twice; keep one of each:", *twice]))
@@ -64,7 +65,7 @@ def _said(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _twice(node: yaml.Node, where: str) -> Iterator[str]:
+def _twice(node: yaml.Node | None, where: str) -> Iterator[str]:
     """Yield each key of a mapping that stands twice, with its place, and those of the mappings inside."""
     if isinstance(node, yaml.SequenceNode):
         for number, below in enumerate(node.value):
