@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm demo orchard test architectures check docs format constraints clean
+.PHONY: setup browser slurm demo orchard test architectures fuzz check docs format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -39,6 +39,10 @@ test: setup slurm
 # docs/architectures.md, from the tests of all architectures.
 architectures: $(INSTALLED)
 	pytest tests/unit/patching/test_architectures.py --all-architectures --dist=worksteal
+
+# Ten times as many mistakes in configurations and files as `make test` makes, and others each time.
+fuzz: $(INSTALLED)
+	FUZZ_EXAMPLES=2000 pytest tests/unit/study/test_mutations.py --numprocesses=0
 
 check: setup
 	ruff check

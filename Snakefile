@@ -6,10 +6,12 @@ snakemake --cores 2 STUDY                builds a study of config.yaml
 snakemake --cores 2 compare              compares the neurons of the studies that are built
 """
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
 min_version("9.9")
+
+
+include: "workflow/rules/mistakes.smk"
 
 
 configfile: "config.yaml"
@@ -72,7 +74,7 @@ rule unknown_study:
     input:
         no_such_study,
     output:
-        "{unknown,[A-Za-z_]+}",
+        f"{{unknown,{no_file_of_studies()}}}",
 
 
 onstart:

@@ -111,6 +111,14 @@ def another_study(project):
     project.config["studies"]["an_neuron"].update(top_k=9, foil=" the", layers=[31])
 
 
+def written_out(project):
+    study = orchard(project)
+    study.update(further_prompts=[], associations=[], top_k=5, readout="unembedding")
+    study["model"]["processing"] = ["center_unembed", "fold_ln", "center_writing_weights"]
+    study["corpus"].update(boilerplate="keep", precision="highest", keep="all", dtype="float32")
+    project.config["device"] = "auto"
+
+
 def swapped(project):
     study = orchard(project)
     study["answer"], study["foil"] = study["foil"], study["answer"]
@@ -153,6 +161,11 @@ CHANGES = {
         {"map_neurons": 1, "attribute_neurons": 1, "plot_neuron_map": 1, "plot_attribution": 1, "check_study": 1},
     ),
     "top k": (setting(top_k=7), {"predict_prompts": 1, "compare_published": 1, "check_study": 1}),
+    "a further prompt": (
+        setting(further_prompts=["Mia picked"]),
+        {"predict_prompts": 1, "compare_published": 1, "check_study": 1},
+    ),
+    "defaults in writing, and processing in another order": (written_out, {}),
     "the precision": (corpus(precision="bfloat16"), CORPUS | {"compare_published": 1, "check_study": 1}),
     "what only patching uses": (
         append("src/an_neuron/patching/wavefront.py", "\nMORE = 1\n"),

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -221,10 +222,78 @@ def test_mistakes_are_said_before_anything_runs(project):
     assert not (project.folder / "results").exists()
 
 
-def test_unknown_study_is_named(project):
-    ran = project.snakemake("orchid")
+@pytest.mark.parametrize("name", ["orchid", "or-chard", "orchard2"])
+def test_unknown_study_is_named_in_few_lines(project, name):
+    ran = project.snakemake(name)
+    said = ran.stdout + ran.stderr
     assert ran.returncode != 0
-    assert "there is no study 'orchid'; known studies: an_neuron, orchard, smollm2" in ran.stdout + ran.stderr
+    assert f"There is no study {name!r}; known studies: an_neuron, orchard, smollm2." in said
+    assert len(said.splitlines()) <= 5
+    assert project.jobs("orchard"), "nothing is locked"
+
+
+def test_a_file_of_a_word_is_no_unknown_study(project):
+    (project.folder / "book").write_text("A pear and an apple. " * 200, encoding="utf-8")
+    project.config["studies"]["orchard"]["corpus"] = {"file": "book"}
+    assert project.jobs("results/orchard/corpus/tokens.h5") == {"extract_text": 1, "tokenize_corpus": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("sweeps: 1", "sweps: 1"), "sweps: unknown key; do you mean 'sweeps'?"),
+        (lambda text: text + "  orchard: {}\n", "studies.orchard: stands in line "),
+        (lambda text: text + "\t: [\n", "config.yaml is no YAML: line "),
+        (lambda text: text.replace("resources/orchard/model", "no/where"), "studies.orchard.model: there is no folder"),
+        (
+            lambda text: text.replace("  orchard:", "  patch_sites:"),
+            "studies.patch_sites: 'patch_sites' is the name of",
+        ),
+        (lambda text: "", "config.yaml holds no keys; take the shipped config.yaml as a pattern."),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_all_that_is_shown(project, change, said):
+    arguments = project.command("orchard")[3:]
+    path = project.folder / "config.yaml"
+    path.write_text(change((ROOT / "config.yaml").read_text(encoding="utf-8")), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments], cwd=project.folder, env=project.environment,
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert ran.returncode != 0
+    shown = [line for line in ran.stderr.splitlines() if not line.startswith("Using workflow specific profile")]
+    assert said in "\n".join(shown)
+    assert len(shown) <= 3, shown
+    assert not (project.folder / "results").exists()
+
+
+def test_a_prompt_beyond_the_context_is_refused_before_anything_runs(project):
+    project.config["studies"]["orchard"]["further_prompts"] = ["apple " * 200]
+    ran = project.snakemake("orchard")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "studies.orchard.further_prompts[0]: the prompt has " in said
+    assert "more than the 128 of the model's context; shorten it." in said
+    assert not (project.folder / "results").exists()
+
+
+def test_text_that_is_no_ascii_needs_no_locale(project, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
+    prompts = project.config["studies"]["orchard"]["prompts"][0]
+    prompts.update({key: f"é中 — {text}" for key, text in prompts.items()})
+    project.build("results/orchard/checked.txt", "results/orchard/prompts/tokens.h5")
+
+
+def test_results_that_cannot_be_written_are_said_before_a_job(project):
+    (project.folder / "results").touch()
+    ran = project.snakemake("results/orchard/prompts/tokens.h5")
+    said = ran.stdout + ran.stderr
+    assert ran.returncode != 0
+    assert "Results cannot be written to results: " in said
+    assert "results is no folder." in said
+    assert "Running tokenize_prompts" not in said
 
 
 def test_corpus_shorter_than_a_row_is_refused(project):

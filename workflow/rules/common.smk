@@ -16,10 +16,11 @@ put_on_python_path()
 SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
 
 if workflow.is_main_process:
-    try:
-        check_config(config, yaml.safe_load(SCHEMA.read_text()))
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+    end_in_sentence(
+        lambda: check_config(
+            config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")), rule_names()
+        )
+    )
 
 validate(config, str(SCHEMA))  # fills in the defaults that the schema names
 
@@ -85,29 +86,3 @@ def read_result(read, path):
         return read(path)
     except UserError as error:
         raise WorkflowError(with_remedy(error)) from None
-
-
-def no_such_study(wildcards):
-    """Say which studies there are; asked for where a target is no rule, and no file that a rule makes."""
-    raise WorkflowError(
-        f"there is no study {wildcards.unknown!r}; known studies: {', '.join(STUDIES)}."
-    )
-
-
-def check_folders():
-    """Say before the first job that no result can be written; one study's folder may be read-only beside others."""
-    from an_neuron.files.atomic import unwritable
-
-    folders = ["results", *(study.results for study in STUDIES.values())]
-    refusals = [unwritable(folder) for folder in folders]
-    if all(refusals):
-        raise WorkflowError(refusals[0])
-
-
-def check_browser():
-    """Say before the first job, not after hours, that static figures cannot be drawn."""
-    from an_neuron.figures.export import browser_missing
-
-    missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
-    if missing:
-        raise WorkflowError(missing)

@@ -47,7 +47,7 @@ rule tokenize_prompts:
         ENVIRONMENT
     params:
         folder=of_study("model_folder"),
-        study=part("prompts", "further_prompts", "answer", "foil"),
+        study=part("prompts", "answer", "foil"),
         attributes=of_study("attributes"),
     script:
         "../scripts/tokenize_prompts.py"
@@ -76,7 +76,7 @@ rule predict_prompts:
     params:
         folder=of_study("model_folder"),
         processing=processing,
-        study=part("top_k"),
+        study=part("further_prompts", "top_k"),
         attributes=of_study("attributes"),
     script:
         "../scripts/predict_prompts.py"

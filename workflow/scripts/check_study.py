@@ -5,8 +5,8 @@ from pathlib import Path
 
 from an_neuron.files.atomic import write_text
 from an_neuron.jobs.job import job
-from an_neuron.study.checks import check_with_model
 from an_neuron.study.cpu import cost_on_cpu
+from an_neuron.study.fit import check_with_model
 from an_neuron.study.study import Study
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ import pooch
 import requests
 import urllib3
 
+from an_neuron.corpus.sources import check_address, failure
 from an_neuron.errors import UserError
 from an_neuron.files.atomic import replacing
 from an_neuron.files.schema import Schema
 
 BOOK = Schema("downloads/books/{book}", "a downloaded book as its server sent it; studies share it")
-_LOCAL_HOSTS = {"localhost", "127.0.0.1"}
 _BY_HAND = "or download the file by hand"
 # Client errors that go away by themselves; every other 4xx answers the next attempt in the same way.
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -56,7 +56,7 @@ def download(
         with an error, stalls, breaks off or sends nothing, the checksum is not the expected one, or the file cannot
         be written.
     """
-    _refuse_unchecked(url, sha256)
+    check_address(url, sha256)
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise UserError(f"{sha256!r} is not a SHA-256 checksum (64 hexadecimal digits).")
 
@@ -75,7 +75,7 @@ def download(
                     sleep(attempt)
     except OSError as error:
         reason = f"{path} cannot be written ({error.strerror or error})"
-        raise _failure(url, reason, "make its folder writable") from error
+        raise failure(url, reason, "make its folder writable") from error
 
 
 class _OtherContentError(ValueError):
@@ -88,9 +88,9 @@ class _OtherContentError(ValueError):
 
 def _check_answer(url: str, sha256: str | None, response: requests.Response, **_: Any) -> None:
     """Refuse, before it is followed, a redirect to plain http:// and an answer that no retry changes."""
-    _refuse_unchecked(response.url, sha256)
+    check_address(response.url, sha256)
     if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
-        raise _failure(url, _answer(response), f"correct the URL, {_BY_HAND}", "corpus: {file: PATH}")
+        raise failure(url, _answer(response), f"correct the URL, {_BY_HAND}", "corpus: {file: PATH}")
 
 
 def _check_content(path: Path, sha256: str | None) -> None:
@@ -104,23 +104,9 @@ def _explained(error: Exception, url: str, timeout: float, attempts: int) -> Use
     """Say in a sentence why the last attempt failed."""
     if isinstance(error, _OtherContentError):
         setting = f"corpus: {{sha256: {error.received}}}"
-        return _failure(url, str(error), "correct the URL, or if the new content is right its checksum", setting)
+        return failure(url, str(error), "correct the URL, or if the new content is right its checksum", setting)
     reason = f"{_reason(error, url, timeout)} ({attempts} attempt{'s' if attempts > 1 else ''})"
-    return _failure(url, reason, f"try again later, {_BY_HAND}", "corpus: {file: PATH}")
-
-
-def _refuse_unchecked(url: str, sha256: str | None) -> None:
-    """Refuse plain http:// where neither TLS nor a checksum would show that the book was changed."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"https", "http"} and bool(parts.hostname)
-    except ValueError:
-        valid = False
-    if not valid:
-        raise _failure(repr(url), "it is not an https:// or http:// address", "give a complete https:// URL")
-    if parts.scheme == "http" and sha256 is None and parts.hostname not in _LOCAL_HOSTS:
-        reason = "over plain http:// anybody on the way can change the book unnoticed"
-        raise _failure(url, reason, "give an https:// URL, or the book's SHA-256", "corpus: {sha256: …}")
+    return failure(url, reason, f"try again later, {_BY_HAND}", "corpus: {file: PATH}")
 
 
 def _reason(error: Exception, url: str, timeout: float) -> str:
@@ -150,7 +136,3 @@ def _one_line(error: Exception) -> str:
     """Return the message of `error` on one line, without what another library wraps around it."""
     cause = error.args[0] if error.args else error
     return " ".join(str(getattr(cause, "reason", None) or cause).split()) or type(error).__name__
-
-
-def _failure(what: str, reason: str, remedy: str, setting: str = "") -> UserError:
-    return UserError(f"Cannot download {what}: {reason}; {remedy}.", setting)

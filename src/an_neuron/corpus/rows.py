@@ -60,11 +60,7 @@ def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int, limi
             "shorter rows.",
             f"corpus: {{n_ctx: {max(2, len(ids))}}}",
         )
-    if (largest := max(int(ids.max()), tokenizer.bos)) >= d_vocab:
-        raise UserError(
-            f"The tokenizer makes token {largest} ({tokenizer.text(largest)!r}), beyond the model's vocabulary of "
-            f"{d_vocab}; its tokenizer.json belongs to another model."
-        )
+    tokenizer.check_vocabulary([int(ids.max())], d_vocab)
     n_rows = min(n_rows, limit or n_rows)
     body = ids[: n_rows * (n_ctx - 1)].reshape(n_rows, n_ctx - 1)
     return np.concatenate([np.full((n_rows, 1), tokenizer.bos, dtype=np.int32), body], axis=1)

@@ -8,7 +8,6 @@ The encoding is a byte-order mark's; else the one that the caller gives; else, f
 else UTF-8. Nothing is guessed: bytes that are not in that encoding are refused.
 """
 
-import codecs
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bs4 import BeautifulSoup
 from bs4.dammit import EncodingDetector
 from bs4.exceptions import ParserRejectedMarkup
 
+from an_neuron.corpus.charsets import charset
 from an_neuron.errors import UserError
 from an_neuron.files.schema import Schema
 
@@ -98,6 +98,8 @@ def _decoded(path: Path, data: bytes, encoding: str | None, is_html_name: bool) 
     if not marked and b"\0" in data[:_HEAD] and not name.lower().startswith(("utf-16", "utf_16", "utf-32", "utf_32")):
         raise _unusable(path, "holds NUL bytes, so it looks like a binary file")
     try:
+        if charset(name) is None:
+            raise LookupError(name)
         return data.decode(name)
     except (LookupError, UnicodeError) as error:
         known = "is not in" if isinstance(error, UnicodeError) else "cannot be read: there is no text encoding"
@@ -115,11 +117,8 @@ def _declared(data: bytes, is_html_name: bool) -> str | None:
     declared = EncodingDetector.find_declared_encoding(data, is_html=True)
     if declared is None or re.match(r"utf-?(16|32)", declared, re.IGNORECASE):
         return None  # a tag that was read byte by byte is not in UTF-16, whatever it says
-    try:
-        name = codecs.lookup(declared).name
-    except LookupError:
-        return str(declared)
-    return _ON_THE_WEB.get(name, name)
+    name = charset(declared)
+    return str(declared) if name is None else _ON_THE_WEB.get(name, name)
 
 
 def _is_html(text: str, is_html_name: bool) -> bool:

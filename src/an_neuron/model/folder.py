@@ -1,6 +1,7 @@
 """A model's folder in Hugging Face format, read without loading the model: its shape and its files."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ GATED_TYPES = (
 """Types of models whose MLPs have a third matrix, the gate; used for estimates alone."""
 
 ENCODER = "is_encoder_decoder"
+LARGEST_SIZE = 10**9
+"""No model has more layers, dimensions, positions or tokens."""
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that are shown."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,19 @@ class Shape:
         return self.n_layers * (4 * self.d_model**2 + self.mlp_parameters) + self.d_model * self.d_vocab
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; one that cannot be looked for, by its name or for lack of rights, is not."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a folder, sorted by name."""
     return sorted(folder.glob("*.safetensors"))
@@ -45,12 +63,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def folder_mistakes(folder: Path) -> list[str]:
     """Return what keeps a folder from being used as a model, a sentence each; an empty list if nothing does."""
-    if not folder.is_dir():
+    if not _is_folder(folder):
         return [f"there is no folder {folder}; give one that holds config.json, tokenizer.json and *.safetensors."]
     mistakes = []
-    if not (folder / "config.json").is_file():
+    if not is_file(folder / "config.json"):
         mistakes.append(f"{folder} holds no config.json; give the folder that `model.save_pretrained` wrote.")
-    if not (folder / "tokenizer.json").is_file():
+    if not is_file(folder / "tokenizer.json"):
         mistakes.append(
             f"{folder} holds no tokenizer.json; save the model's fast tokenizer there with "
             f"`AutoTokenizer.from_pretrained(NAME).save_pretrained({str(folder)!r})`."
@@ -69,7 +87,7 @@ def _kind_mistakes(folder: Path) -> list[str]:
         config = read_json(folder / "config.json")
     except UserError as error:
         return [str(error)]
-    names = config.get("architectures") or [str(config.get("model_type"))]
+    names = architectures(config) or [str(config.get("model_type"))]
     senses = [key for key in ("vision_config", "audio_config", "speech_config", "image_config") if config.get(key)]
     if senses or any(str(name).endswith("ForConditionalGeneration") for name in names) or config.get(ENCODER):
         return [
@@ -77,6 +95,12 @@ def _kind_mistakes(folder: Path) -> list[str]:
             "that read and write text are studied. Give the folder of its text model, if it has one."
         ]
     return []
+
+
+def architectures(config: dict[str, Any]) -> list[str]:
+    """Return the names of the classes that a config.json says its model is of."""
+    names = config.get("architectures")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def read_shape(folder: Path) -> Shape:
@@ -90,7 +114,7 @@ def read_shape(folder: Path) -> Shape:
     path = folder / "config.json"
     config = read_json(path)
     d_model = _first(config, path, "n_embd", "hidden_size", "d_model")
-    d_mlp = config.get("n_inner") or config.get("intermediate_size") or config.get("ffn_dim") or 4 * d_model
+    d_mlp = _size(config, path, "n_inner", "intermediate_size", "ffn_dim") or 4 * d_model
     return Shape(
         n_layers=_first(config, path, "n_layer", "num_hidden_layers", "num_layers"),
         d_model=d_model,
@@ -107,16 +131,41 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it is missing or broken.
+        If it is missing or broken, or holds no keys.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); give the folder of a Hugging Face model.") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{path} holds {_shown(content)}, where keys with values belong; give the folder of a Hugging Face model."
+        )
+    return content
 
 
 def _first(config: dict[str, Any], path: Path, *keys: str) -> int:
+    size = _size(config, path, *keys)
+    if size is None:
+        raise UserError(f"{path} has none of {', '.join(keys)}; it does not describe a decoder language model.")
+    return size
+
+
+def _size(config: dict[str, Any], path: Path, *keys: str) -> int | None:
+    """Return the first of some sizes that is given, None if none is."""
     for key in keys:
-        if isinstance(config.get(key), int):
-            return int(config[key])
-    raise UserError(f"{path} has none of {', '.join(keys)}; it does not describe a decoder language model.")
+        value = config.get(key)
+        if value is None:
+            continue
+        if type(value) is not int or not 0 < value < LARGEST_SIZE:
+            raise UserError(
+                f"{path} says {key}: {_shown(value)}, which is no size of a model; give the folder that "
+                "`model.save_pretrained` wrote."
+            )
+        return value
+    return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

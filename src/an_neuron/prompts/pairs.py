@@ -21,18 +21,15 @@ class PromptPair:
 
 @dataclass(frozen=True)
 class Prompts:
-    """A study's prompts as token ids; further prompts are predicted, not patched."""
+    """A study's prompt pairs, answer and foil as token ids."""
 
     prompt_pairs: list[PromptPair]
-    further: list[list[int]]
     answer: int
     foil: int
 
     def all(self) -> list[list[int]]:
-        """Return clean and corrupted prompt of each prompt pair, then the further prompts."""
-        return [
-            prompt for prompt_pair in self.prompt_pairs for prompt in (prompt_pair.clean, prompt_pair.corrupted)
-        ] + self.further
+        """Return clean and corrupted prompt of each prompt pair."""
+        return [prompt for prompt_pair in self.prompt_pairs for prompt in (prompt_pair.clean, prompt_pair.corrupted)]
 
 
 def first_difference(base: Sequence[int], source: Sequence[int]) -> int:

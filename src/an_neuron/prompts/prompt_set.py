@@ -1,7 +1,7 @@
 """Prompt pairs in a file: the main ones, and a set of further ones that a finding is held against."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,21 +50,31 @@ def read_prompt_file(path: Path) -> list[WrittenPair]:
     Raises
     ------
     UserError
-        If the file is missing, has other columns, a part of another name, an empty prompt or no main pair.
+        If the file is missing, has other columns, a part of another name, an empty prompt or no main pair; the message
+        lists all such lines.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file)
             if tuple(lines.fieldnames or ()) != COLUMNS:
-                raise UserError(f"{path} has the columns {lines.fieldnames}; it needs {', '.join(COLUMNS)}.")
-            pairs = [WrittenPair(*(line[column] or "" for column in COLUMNS)) for line in lines]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                raise UserError(f"{path} has the columns {lines.fieldnames!s:.200}; it needs {', '.join(COLUMNS)}.")
+            rows = [(lines.line_num, line) for line in lines]
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV in UTF-8: {error}.") from error
-    for number, pair in enumerate(pairs, start=2):
-        if pair.part not in PARTS:
-            raise UserError(f"{path}, line {number}: the part is {pair.part!r}; it can be {', '.join(PARTS)}.")
-        if not pair.clean or not pair.corrupted:
-            raise UserError(f"{path}, line {number}: a prompt is empty.")
+    mistakes = [f"{path}, line {number}: {mistake}" for number, line in rows for mistake in _line_mistakes(line)]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    pairs = [WrittenPair(*(line[column] for column in COLUMNS)) for _, line in rows]
     if not any(pair.part == MAIN for pair in pairs):
         raise UserError(f"{path} has no prompt pair of the part {MAIN}, which every sweep needs.")
     return pairs
+
+
+def _line_mistakes(line: Mapping[str | None, Any]) -> Iterator[str]:
+    """Yield what is wrong with a line, whose cells beyond the columns are under None."""
+    if None in line:
+        yield "there are more than three cells; put a prompt with a comma in double quotes."
+    if line["part"] not in PARTS:
+        yield f"the part is {line['part']!r}; it can be {', '.join(PARTS)}."
+    if not line["clean"] or not line["corrupted"]:
+        yield "a prompt is empty; write a clean and a corrupted one."

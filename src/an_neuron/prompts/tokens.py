@@ -30,9 +30,6 @@ TOKENS = Schema(
         "clean_token": Field("prompt_pair pos", "text", "", "tokens of clean prompts, '' where shorter"),
         "corrupted_id": Field("prompt_pair pos", "int32", "token id", "corrupted prompts with BOS, -1 where shorter"),
         "corrupted_token": Field("prompt_pair pos", "text", "", "tokens of corrupted prompts, '' where shorter"),
-        "further_id": Field(
-            "prompt further_pos", "int32", "token id", "prompts that are only predicted, with BOS, -1 where shorter"
-        ),
     },
     COMPARED,
 )
@@ -56,7 +53,6 @@ def write_prompts(path: Path, prompts: Prompts, tokenizer: "Tokenizer", attribut
         "clean_token": token_texts(tokenizer, clean),
         "corrupted_id": right_aligned(corrupted, PADDING, np.int32),
         "corrupted_token": token_texts(tokenizer, corrupted),
-        "further_id": right_aligned(prompts.further, PADDING, np.int32),
     }
     tokens = {"answer_id": prompts.answer, "foil_id": prompts.foil}
     names = {"answer": tokenizer.text(prompts.answer), "foil": tokenizer.text(prompts.foil)}
@@ -71,9 +67,9 @@ def token_texts(tokenizer: "Tokenizer", rows: Sequence[Sequence[int]]) -> np.nda
 def read_prompts(path: Path) -> tuple[Prompts, Table]:
     """Read prompts/tokens.h5; the table has the tokens' texts."""
     table = hdf5.read(path, TOKENS)
-    clean, corrupted, further = (_rows(table[f"{name}_id"]) for name in ("clean", "corrupted", "further"))
+    clean, corrupted = (_rows(table[f"{name}_id"]) for name in ("clean", "corrupted"))
     prompt_pairs = [PromptPair(one, other) for one, other in zip(clean, corrupted, strict=True)]
-    return Prompts(prompt_pairs, further, int(table.attributes["answer_id"]), int(table.attributes["foil_id"])), table
+    return Prompts(prompt_pairs, int(table.attributes["answer_id"]), int(table.attributes["foil_id"])), table
 
 
 def token_attributes(table: Table) -> dict[str, Any]:

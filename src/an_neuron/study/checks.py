@@ -1,22 +1,23 @@
 """The mistakes of a configuration, each as a sentence with key, value and remedy, all at once."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
+from an_neuron.corpus.charsets import check_charset
+from an_neuron.corpus.sources import check_address, check_book
 from an_neuron.errors import UserError
-from an_neuron.files.schema import Schema
-from an_neuron.files.texts import parse_neuron
-from an_neuron.model.folder import Shape, folder_mistakes, read_shape
-from an_neuron.model.tokenizer import Tokenizer, single_token
-from an_neuron.prompts.prompt_set import MAIN, written_pairs
-from an_neuron.prompts.tokenizing import tokenize_prompts
+from an_neuron.model.folder import folder_mistakes, is_file
+from an_neuron.prompts.prompt_set import written_pairs
+from an_neuron.study.fit import are_texts, model_mistakes
+from an_neuron.study.model import FETCHED, Model
 from an_neuron.study.old_words import in_new_words
+from an_neuron.study.published_values import published_rows
 
 Config = Mapping[str, Any]
 SOURCES = {
@@ -32,10 +33,19 @@ SOURCES = {
     "folder": {},
 }
 """Where a model can come from, and what each source needs besides, with the reason."""
-CHECKED = Schema("checked.txt", "that the study fits its model, and what it costs where no GPU is used")
+LONGEST_SHOWN = 200
+"""Characters of a wrong value that are shown."""
+CHECKED_AT_ONCE = 100_000_000
+"""Bytes up to which a book is held against its checksum before anything runs; a larger one when its text is read."""
+TAKEN = ("all", "benchmarks", "compare", "figures", "logs", "unknown_study")
+"""Targets that are no studies, and folders beside those of the studies."""
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)  # 2.0 is no integer here
 
 
-def check_config(config: Config, schema: Config) -> None:
+def check_config(config: Config, schema: Config, taken: Collection[str] = ()) -> None:
     """Refuse a configuration with mistakes.
 
     Parameters
@@ -44,15 +54,19 @@ def check_config(config: Config, schema: Config) -> None:
         The whole configuration.
     schema
         Its closed JSON schema; descriptions complete "expected: …".
+    taken
+        Names that no study can have, since rules have them; those of `TAKEN` come besides.
 
     Raises
     ------
     UserError
         With all mistakes, a line each: keys that have a new name; those of the schema; then names, files and folders
-        that are not there; then what a study asks of a model that lies in a local folder.
+        that are not there; then what a study asks of a model that is at hand.
     """
     config, old = in_new_words(config)
-    mistakes = list(_schema_mistakes(config, schema)) or list(_name_mistakes(config))
+    mistakes = [*_schema_mistakes(config, schema), *_text_mistakes(config, "")]
+    if not mistakes:
+        mistakes = list(_name_mistakes(config, {*taken, *TAKEN}))
     for name, study in _whole_studies(config):
         mistakes += [f"studies.{name}.{mistake}" for mistake in _study_mistakes(study)]
     mistakes = list(dict.fromkeys([*old, *mistakes]))
@@ -61,57 +75,15 @@ def check_config(config: Config, schema: Config) -> None:
         raise UserError("\n  - ".join([f"The configuration has {number}:", *mistakes]))
 
 
-def check_with_model(study: Config, folder: Path) -> None:
-    """Refuse a study that its model cannot do.
-
-    Raises
-    ------
-    UserError
-        With all mistakes, a line each: tokens, lengths of prompts, layers, neuron, length of rows.
-    """
-    if mistakes := model_mistakes(study, folder):
-        raise UserError("\n  - ".join(["The study does not fit its model:", *mistakes]))
-
-
-def model_mistakes(study: Config, folder: Path) -> list[str]:
-    """Return what a study asks of a model that the model in a folder cannot do."""
-    if mistakes := folder_mistakes(folder):
-        return [f"model: {mistake}" for mistake in mistakes]
-    try:
-        shape, tokenizer = read_shape(folder), Tokenizer(folder)
-    except UserError as error:
-        return [f"model: {error}"]
-    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
-    for part, pairs in _pairs_by_part(study).items():
-        try:
-            tokenize_prompts(tokenizer, {**study, "prompts": pairs}, part)
-        except UserError as error:
-            mistakes += [mistake for mistake in str(error).splitlines() if mistake not in mistakes]
-    for number, listed in enumerate(_listed_associations(study)):
-        try:
-            single_token(tokenizer, listed["token"])
-        except UserError as error:
-            mistakes.append(f"associations[{number}].token: {error}")
-    return mistakes
-
-
-def _pairs_by_part(study: Config) -> dict[str, list[dict[str, str]]]:
-    """Return the prompt pairs of a list as `prompts`, those of a file by their parts."""
-    parts: dict[str, list[dict[str, str]]] = {}
-    for pair in written_pairs(study):
-        parts.setdefault("prompts" if pair.part == MAIN else pair.part, []).append(asdict(pair))
-    return parts
-
-
 def _schema_mistakes(config: Config, schema: Config) -> Iterator[str]:
-    errors = Draft202012Validator(schema).iter_errors(config)
+    errors = _Validator(schema).iter_errors(config)
     for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
         yield from _sentences(error)
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:
     """Say an error of the schema; the names of keys are in the error's own data, not in its message."""
-    where = error.json_path.removeprefix("$").removeprefix(".")
+    where = _place(error.absolute_path)
     expected = f"expected: {error.schema.get('description', error.message)}."
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", ()))
@@ -119,24 +91,69 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             if key not in known:
                 close = get_close_matches(str(key), known, 1)
                 hint = f"do you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}."
-                yield f"{_join(where, key)}: unknown key; {hint}"
+                yield f"{_join(where, _shown(key))}: unknown key; {hint}"
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
                 described = error.schema.get("properties", {}).get(key, {}).get("description")
                 yield f"{_join(where, key)}: missing; expected: {described or error.schema.get('description')}."
-    elif error.validator == "type" and error.validator_value == "string" and isinstance(error.instance, float | int):
-        yield f"{where}: {error.instance!r} is a number, which loses zeros at its end; put it in quotes; {expected}"
+    elif error.validator == "type":
+        yield f"{where or 'config'}: {_of_other_type(error.instance, error.validator_value)}; {expected}"
     else:
-        yield f"{where or 'config'}: {error.instance!r} cannot be; {expected}"
+        yield f"{where or 'config'}: {_shown(error.instance, quoted=True)} cannot be; {expected}"
+
+
+def _of_other_type(value: object, wanted: object) -> str:
+    """Say what is wrong with a value that YAML read as another type than the one that is wanted."""
+    if value is None:
+        return "there is no value, since nothing, null and ~ are none in YAML"
+    if wanted == "string" and isinstance(value, bool):
+        return f"{value!r} is what YAML makes of yes, no, on, off, true and false; put it in quotes"
+    if wanted == "string" and isinstance(value, float | int):
+        return f"{_shown(value)} is a number, which loses zeros at its end; put it in quotes"
+    if wanted == "integer" and isinstance(value, float) and value.is_integer():
+        return f"{value!r} cannot be, write it as a whole number: {int(value)}"
+    return f"{_shown(value, quoted=True)} cannot be"
+
+
+def _shown(value: object, quoted: bool = False) -> str:
+    """Return a value on one line, and the beginning of a long one; a text in quotes where asked for."""
+    text = repr(value) if quoted or not isinstance(value, str) or not value.isprintable() else value
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _place(path: Iterable[object]) -> str:
+    where = ""
+    for part in path:
+        where = f"{where}[{part}]" if isinstance(part, int) and where else _join(where, _shown(part))
+    return where
 
 
 def _join(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)
 
 
-def _name_mistakes(config: Config) -> Iterator[str]:
+def _text_mistakes(value: object, where: str) -> Iterator[str]:
+    """Yield the texts that no file can hold: halves of characters, which YAML and JSON can write as escapes."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _text_mistakes(below, _join(where, _shown(key)))
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            yield from _text_mistakes(below, f"{where}[{number}]")
+    elif isinstance(value, str) and not _is_whole(value):
+        yield f"{where}: {_shown(value, quoted=True)} holds half of a character (a surrogate); write the whole one."
+
+
+def _is_whole(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _name_mistakes(config: Config, taken: Collection[str]) -> Iterator[str]:
     names = list(config["studies"])
+    for name in names:
+        if name in taken:
+            yield f"studies.{name}: {name!r} is the name of a target or of a rule; choose another name for the study."
     if config.get("default_study", names[0]) not in names:
         yield f"default_study: there is no study {config['default_study']!r}; known studies: {', '.join(names)}."
 
@@ -148,49 +165,74 @@ def _whole_studies(config: Config) -> Iterator[tuple[str, Config]]:
         keys = {"model": dict, "corpus": dict, "answer": str, "foil": str}
         if not isinstance(study, dict) or not all(isinstance(study.get(key), kind) for key, kind in keys.items()):
             continue
-        if _are_prompts(study.get("prompts")):
-            yield str(name), study
+        if _are_prompts(study.get("prompts")) and not any(_text_mistakes(study, "")):
+            yield _shown(name), study
 
 
 def _are_prompts(given: object) -> bool:
     """Return whether prompts are a list of pairs of texts, or a file's name."""
     if isinstance(given, dict):
-        return _are_texts(given, "file")
+        return are_texts(given, "file")
     return (
         isinstance(given, list)
         and bool(given)
-        and all(isinstance(one, dict) and _are_texts(one, "clean", "corrupted") for one in given)
+        and all(isinstance(one, dict) and are_texts(one, "clean", "corrupted") for one in given)
     )
 
 
-def _are_texts(block: Config, *keys: str) -> bool:
-    return all(isinstance(block.get(key), str) for key in keys)
-
-
 def _study_mistakes(study: Config) -> Iterator[str]:
-    yield from _source_mistakes(study)
+    yield from _model_mistakes(study["model"])
+    yield from _corpus_mistakes(study["corpus"])
     if study["answer"] == study["foil"]:
         yield f"foil: answer and foil are both {study['answer']!r}; choose a foil that the model could say instead."
     published = study.get("published")
-    if isinstance(published, str) and not Path(published).is_file():
-        yield f"published: there is no file {published!r}; give a CSV, or remove the key."
-    try:
-        written_pairs(study)
-    except UserError as error:
-        yield f"prompts: {error}"
+    if isinstance(published, str):
+        if is_file(Path(published)):
+            yield from _said("published", published_rows, Path(published))
+        else:
+            yield f"published: there is no file {published!r}; give a CSV, or remove the key."
+    if wrong := list(_said("prompts", written_pairs, study)):
+        yield from wrong
         return
-    folder = study["model"].get("folder")
-    if isinstance(folder, str):
-        yield from model_mistakes(study, Path(folder))
+    folder = _model_at_hand(study["model"])
+    if folder is not None:
+        yield from model_mistakes(study, folder)
 
 
-def _source_mistakes(study: Config) -> Iterator[str]:
-    model, corpus = study["model"], study["corpus"]
-    yield from _model_mistakes(model)
+def _said(key: str, check: Callable[..., object], *arguments: object) -> Iterator[str]:
+    """Yield what a check refuses, a line each, with the key that it is about."""
+    try:
+        check(*arguments)
+    except UserError as error:
+        yield from (f"{key}: {line}" for line in str(error).splitlines())
+
+
+def _model_at_hand(model: Config) -> Path | None:
+    """Return the folder of a model that is a local one or was fetched whole; None for one that is still to come."""
+    if isinstance(model.get("folder"), str):
+        return Path(model["folder"])
+    if list(_model_mistakes(model)) or not all(isinstance(value, str) for value in _source(model).values()):
+        return None
+    folder = Path(Model.of({"processing": (), **_source(model)}).path)
+    return folder if is_file(folder / FETCHED) and not folder_mistakes(folder) else None
+
+
+def _source(model: Config) -> dict[str, Any]:
+    return {key: value for key, value in model.items() if key != "processing"}
+
+
+def _corpus_mistakes(corpus: Config) -> Iterator[str]:
+    url, file, sha256, encoding = (corpus.get(key) for key in ("url", "file", "sha256", "encoding"))
     if ("url" in corpus) == ("file" in corpus):
         yield "corpus: give either url (with sha256 where you know it) or file."
-    elif isinstance(corpus.get("file"), str) and not Path(corpus["file"]).is_file():
-        yield f"corpus.file: there is no file {corpus['file']!r}; give a local HTML or text file."
+    elif isinstance(url, str):
+        yield from _said("corpus.url", check_address, url, sha256)
+    elif isinstance(file, str) and not is_file(Path(file)):
+        yield f"corpus.file: there is no file {file!r}; give a local HTML or text file."
+    elif isinstance(file, str) and isinstance(sha256, str) and Path(file).stat().st_size <= CHECKED_AT_ONCE:
+        yield from _said("corpus.sha256", check_book, Path(file), sha256)
+    if isinstance(encoding, str):
+        yield from _said("corpus.encoding", check_charset, encoding)
 
 
 def _model_mistakes(model: Config) -> Iterator[str]:
@@ -207,37 +249,5 @@ def _model_mistakes(model: Config) -> Iterator[str]:
     for key in sorted({"revision", "file", "sha256"} & set(model) - set(beside)):
         yield f"model.{key}: has no meaning beside {given[0]}; remove it."
     gguf = model.get("gguf")
-    if isinstance(gguf, str) and not Path(gguf).is_file():
+    if isinstance(gguf, str) and not is_file(Path(gguf)):
         yield f"model.gguf: there is no file {gguf!r}; give a local GGUF file."
-
-
-def _listed_associations(study: Config) -> list[Config]:
-    """Return the associations that a study lists, if they are whole enough to look into."""
-    associations = study.get("associations")
-    return (
-        [listed for listed in associations if isinstance(listed, dict) and _are_texts(listed, "token")]
-        if isinstance(associations, list)
-        else []
-    )
-
-
-def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
-    listed = {f"associations[{number}].neuron": one for number, one in enumerate(_listed_associations(study))}
-    for where, block in {"neuron": study, **listed}.items():
-        try:
-            neuron = parse_neuron(block["neuron"])
-        except (KeyError, TypeError, UserError):  # auto, or told of by the schema
-            continue
-        for key, value, limit in zip(("layer", "index"), neuron, (shape.n_layers, shape.d_mlp), strict=True):
-            if value >= limit:
-                yield f"{where}: {key} {value} is out of range; this model has 0 to {limit - 1}."
-
-
-def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
-    layers = study.get("layers")
-    for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, int) and not 0 <= layer < shape.n_layers:
-            yield f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
-    n_ctx = study["corpus"].get("n_ctx")
-    if isinstance(n_ctx, int) and n_ctx > shape.n_ctx:
-        yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."

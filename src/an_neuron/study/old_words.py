@@ -25,7 +25,7 @@ def _study(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     study = {KEYS.get(key, key): value for key, value in block.items()}
     sentences = [f"{old}: this key is called {new} now." for old, new in KEYS.items() if old in block]
     if _is_neuron(study.get("neuron")):
-        study["neuron"] = neuron_name(**study["neuron"])
+        study["neuron"] = neuron_name(study["neuron"]["layer"], study["neuron"]["index"])
         sentences.append(f'neuron: layer and index are one name now; write neuron: "{study["neuron"]}".')
     if isinstance(study.get("associations"), list):
         study["associations"] = list(study["associations"])

@@ -1,21 +1,19 @@
 """Measured against published values: one row a quantity, with a verdict."""
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.pages import write_page
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.layers import of_layer
 from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, statistics
+from an_neuron.study.published_values import COLUMNS, published_rows
 
-COLUMNS = ["quantity", "published", "tolerance", "source"]
 COMPARED = Schema(
     "published.csv",
     "measured beside published values",
@@ -35,37 +33,14 @@ Value = str | float | int
 
 
 def read_published(path: Path) -> pd.DataFrame:
-    """Read published values: quantity, published, tolerance (empty for values that must be the same), source.
+    """Read published values: quantity, published, tolerance (0 for values that must be the same), source.
 
     Raises
     ------
     UserError
-        If the file is no CSV in UTF-8 or lacks a column, a tolerance is not a number or negative, or a value with a
-        tolerance is no number.
+        If the file cannot be read as `published_rows` says.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:  # pandas' own errors, and that of a wrong encoding, are ValueErrors
-        raise UserError(f"{path} cannot be read as a CSV in UTF-8: {error}.") from error
-    if list(table.columns) != COLUMNS:
-        raise UserError(f"{path} has the columns {list(table.columns)}; it needs {COLUMNS}.")
-    try:
-        table["tolerance"] = [float(text) if text else 0.0 for text in table["tolerance"]]
-    except (TypeError, ValueError) as error:  # of a line that is too short pandas makes a float
-        raise UserError(f"{path} has a tolerance that is not a number: {error}.") from error
-    for quantity, value, tolerance, _ in table.to_numpy().tolist():
-        if not tolerance >= 0:
-            raise UserError(f"{path}: the tolerance of {quantity!r} is {tolerance}, which is negative or no number.")
-        if tolerance and not _is_number(value):
-            raise UserError(f"{path}: {quantity!r} has a tolerance, but its value {value} is not a number.")
-    return table
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return isfinite(float(text))
-    except ValueError:
-        return False
+    return pd.DataFrame(published_rows(path), columns=COLUMNS)
 
 
 def compare(published: pd.DataFrame, measured: Mapping[str, Value]) -> pd.DataFrame:

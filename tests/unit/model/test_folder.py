@@ -168,3 +168,44 @@ def test_a_broken_configuration_is_a_mistake(folder):
     (folder / "config.json").write_text("{")
     (mistake,) = folder_mistakes(folder)
     assert "config.json cannot be read" in mistake
+
+
+@pytest.mark.parametrize("content", ["[1,2]", "3", "null", '"a"', "[" * 100_000])
+def test_a_configuration_without_keys_is_a_mistake(folder, content):
+    (folder / "config.json").write_text(content)
+    (mistake,) = folder_mistakes(folder)
+    assert mistake.startswith(f"{folder / 'config.json'} ")
+    assert mistake.endswith("give the folder of a Hugging Face model.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"n_layer": "2"}, "says n_layer: '2', which is no size of a model"),
+        ({"n_layer": True}, "says n_layer: True, which is no size"),
+        ({"n_embd": -16}, "says n_embd: -16, which is no size"),
+        ({"vocab_size": 10**12}, "says vocab_size: 1000000000000, which is no size"),
+        ({"n_inner": [24]}, r"says n_inner: \[24\], which is no size"),
+        ({"n_positions": None}, "has none of n_positions, max_position_embeddings, n_ctx, seq_length"),
+    ],
+)
+def test_sizes_that_are_none_are_named(folder, changed, said):
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), **changed}
+    path.write_text(json.dumps({key: value for key, value in config.items() if key != "n_ctx"}))
+    with pytest.raises(UserError, match=said):
+        read_shape(folder)
+
+
+def test_what_makes_the_tokenizers_library_panic_is_a_broken_tokenizer(folder, monkeypatch):
+    """Its panics are no Exceptions, and end a process with a traceback."""
+
+    class PanicError(BaseException):
+        pass
+
+    def panic(_):
+        raise PanicError("range end index out of range")
+
+    monkeypatch.setattr("tokenizers.Tokenizer.from_file", panic)
+    with pytest.raises(UserError, match=r"tokenizer\.json cannot be read \(range end index out of range\); save the"):
+        Tokenizer(folder)

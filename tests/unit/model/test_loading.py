@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -93,8 +94,44 @@ def test_missing_weights_are_named_not_left_random(folder):
 def test_weights_that_do_not_fit_the_configuration_are_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "n_inner": 20}))
-    with pytest.raises(UserError, match="cannot be loaded"):
+    said = r"its weight transformer\.h\.0\.mlp\.c_fc\.bias is 24, but config\.json asks for 20; give the config\.json"
+    with pytest.raises(UserError, match=said):
         load_model(folder)
+
+
+@pytest.mark.parametrize(("architecture", "n_layers"), [("gpt2", "n_layer"), ("llama", "num_hidden_layers")])
+def test_a_config_with_fewer_layers_than_the_weights_is_refused(tiny_of, tmp_path, architecture, n_layers):
+    folder = shutil.copytree(tiny_of(architecture).folder, tmp_path / architecture)
+    changed_config(folder, **{n_layers: 1})
+    with pytest.raises(UserError, match=r"its weights have \S*\.1\.\S+, .* and \d+ more, for which there is no place"):
+        load_model(folder)
+
+
+def test_a_config_with_more_layers_than_the_weights_is_refused(folder):
+    changed_config(folder, n_layer=3)
+    with pytest.raises(UserError, match=r"its weights lack transformer\.h\.2\.attn\.c_attn\.bias"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["h.1.mlp.c_proj.weight", "ln_f.bias"])
+def test_weights_that_are_not_finite_are_refused_by_name(folder, name, value):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    (key,) = [key for key in weights if key.endswith(name)]
+    weights[key].view(-1)[-1] = value
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match=rf"its weights are damaged: transformer\.{name} holds values that are no finite"
+    ):
+        load_model(folder)
+
+
+def test_old_buffers_among_the_weights_are_no_mistake(folder):
+    path = folder / "model.safetensors"
+    mask = {"h.0.attn.bias": torch.ones(1, 1, 32, 32), "h.1.attn.masked_bias": torch.tensor(-1e4)}
+    save_file({**load_file(path), **mask}, path, metadata={"format": "pt"})
+    load_model(folder)
 
 
 def test_an_unknown_architecture_is_refused(folder):

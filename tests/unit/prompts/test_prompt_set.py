@@ -38,6 +38,12 @@ def test_a_list_is_of_main_pairs_beside_a_set():
         (HEAD + "main,a,b\ntest,c,d\n", "line 3: the part is 'test'; it can be main, development, held_out"),
         (HEAD + "main,a,\n", "line 2: a prompt is empty"),
         (HEAD + "main,a\n", "line 2: a prompt is empty"),
+        (
+            HEAD + "main,I climbed, and picked,b\n",
+            "line 2: there are more than three cells; put a",
+        ),
+        (HEAD + "main,a,\n\nx,a,b\n", r"(?s)line 2: a prompt is empty.*line 4: the part is 'x'"),
+        ("", r"has the columns None; it needs"),
         (HEAD + "held_out,a,b\n", "has no prompt pair of the part main"),
     ],
 )
@@ -49,3 +55,7 @@ def test_a_mistake_is_said_with_its_line(written, text, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv cannot be read"):
         read_prompt_file(tmp_path / "none.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(written):
+    assert read_prompt_file(written("\ufeff" + HEAD + "main,a,b\n")) == [WrittenPair("main", "a", "b")]

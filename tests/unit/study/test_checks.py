@@ -1,5 +1,6 @@
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from an_neuron.corpus.rows import row_length
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape
 from an_neuron.model.loading import PROCESSING
-from an_neuron.study.checks import check_config, check_with_model
+from an_neuron.patching.layers import divided
+from an_neuron.study.checks import check_config
+from an_neuron.study.fit import check_with_model
+from an_neuron.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+DEFAULTS = {key: of["default"] for key, of in SCHEMA["$defs"]["study"]["properties"].items() if "default" in of}
 MODEL = ROOT / "resources" / "orchard" / "model"
 
 
@@ -140,6 +145,50 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("model", {"package": "a==1", "file": "a/a.gguf"}, "studies.orchard.model.sha256: missing; give the 64"),
         ("model", {"package": "a>=1"}, "studies.orchard.model.package: 'a>=1' cannot be; expected: name and version"),
         ("model", {"gguf": "a.gguf", "hub": "a/b"}, "studies.orchard.model: give one of hub"),
+        # words that are none
+        ("top_k", 2.0, "orchard.top_k: 2.0 cannot be, write it as a whole number: 2; expected: how many of the most"),
+        ("top_k", True, "orchard.top_k: True cannot be; expected: how many of the most likely"),
+        ("layers", [1.0], "orchard.layers[0]: 1.0 cannot be, write it as a whole number: 1; expected: a layer"),
+        (
+            "answer",
+            None,
+            "orchard.answer: there is no value, since nothing, null and ~ are none in YAML",
+        ),
+        ("answer", False, "orchard.answer: False is what YAML makes of yes, no, on, off, true and false; put it in"),
+        ("answer", " \ud800", "orchard.answer: ' \\ud800' holds half of a character (a surrogate); write the whole"),
+        ("neuron", "2.5\n", "orchard.neuron: '2.5\\n' cannot be; expected: auto"),
+        ("neuron", "0." + "9" * 5000, "orchard.neuron: '0.9999"),
+        (
+            "corpus",
+            {"file": "book{1}.html"},
+            "orchard.corpus.file: 'book{1}.html' cannot be; expected: the path",
+        ),
+        ("corpus", {"file": "a" * 300}, "orchard.corpus.file: there is no file 'aaa"),
+        ("corpus", {"file": "a\0b"}, "orchard.corpus.file: 'a\\x00b' cannot be"),
+        ("corpus", {"url": "http://x.org/b"}, "orchard.corpus.url: Cannot download http://x.org/b: over plain http://"),
+        ("corpus", {"url": "https:// x"}, "orchard.corpus.url: 'https:// x' cannot be; expected: an https:// address"),
+        (
+            "corpus",
+            {"file": "README.md", "encoding": "rot13"},
+            "corpus.encoding: there is no text encoding 'rot13'",
+        ),
+        (
+            "corpus",
+            {"file": "README.md", "encoding": "unicode_escape"},
+            "there is no text encoding 'unicode_escape'",
+        ),
+        ("corpus", {"file": "README.md", "sha256": "0" * 64}, "orchard.corpus.sha256: The book README.md has SHA-256 "),
+        ("model", {"folder": "a{b}"}, "orchard.model.folder: 'a{b}' cannot be; expected: the path, without braces,"),
+        ("model", {"folder": "x" * 300}, "orchard.model: there is no folder xxx"),
+        ("model", {"gguf": "y" * 300 + ".gguf"}, "orchard.model.gguf: there is no file 'yyy"),
+        ("published", "README.md", "orchard.published: README.md has the columns ['# an-neuron']; it needs"),
+        ("published", "docs/smollm2_choice.png", "published: docs/smollm2_choice.png cannot be read as a CSV in UTF-8"),
+        ("further_prompts", ["a " * 200], "orchard.further_prompts[0]: the prompt has 2"),
+        (
+            "further_prompts",
+            ["a <|endoftext|>"],
+            "orchard.further_prompts[0]: the prompt holds '<|endoftext|>', a",
+        ),
         (
             "model",
             {"folder": "resources/orchard/model", "revision": "0" * 40},
@@ -150,6 +199,74 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
 def test_mistake_is_said_with_key_value_and_remedy(config, orchard, key, value, said):
     orchard[key] = value
     assert said in mistakes(config)
+
+
+@pytest.mark.parametrize("name", ["all", "compare", "unknown_study", "figures", "logs", "patch_sites"])
+def test_names_that_rules_and_folders_have_are_no_studies(config, name):
+    config["studies"] = {name: config["studies"]["orchard"]}
+    del config["default_study"]
+    with pytest.raises(UserError) as caught:
+        check_config(config, SCHEMA, ["patch_sites"])
+    said = f"studies.{name}: {name!r} is the name of a target or of a rule; choose another name for the study."
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a\n", "studies: 'a\\n' cannot be; expected: a study's name in lower-case letters"),
+        ("a/b", "studies: 'a/b' cannot be"),
+        ("{a}", "studies: '{a}' cannot be"),
+        ("a b", "studies: 'a b' cannot be"),
+        ("a" * 101, "studies: 'aaa"),
+        (7, "studies: 7 is a number, which loses zeros at its end; put it in quotes; expected: a study's name"),
+        (False, "studies: False is what YAML makes of yes, no, on, off, true and false; put it in quotes; expected: a"),
+        (None, "studies: there is no value, since nothing, null and ~ are none in YAML; expected: a study's name"),
+    ],
+)
+def test_names_that_are_no_folders_are_refused(config, name, said):
+    config["studies"][name] = config["studies"].pop("orchard")
+    assert said in mistakes(config)
+
+
+@pytest.mark.parametrize("key", ["shards", "sweeps"])
+def test_more_jobs_than_anybody_can_plan_are_refused(config, key):
+    config[key] = 1_000_000
+    assert f"{key}: 1000000 cannot be; expected: into how many jobs" in mistakes(config)
+
+
+def test_more_sweeps_than_layers_are_one_for_each(config):
+    config["sweeps"] = 30
+    check_config(config, SCHEMA)
+    assert len(divided(range(3), 30)) == 3
+
+
+def test_no_pattern_lets_a_line_end_pass():
+    def patterns(node):
+        if isinstance(node, dict):
+            yield from filter(lambda pattern: isinstance(pattern, str), [node.get("pattern")])
+        for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            yield from patterns(below)
+
+    found = list(patterns(SCHEMA))
+    assert len(found) > 10
+    assert all(pattern.endswith(r"$(?!\n)") for pattern in found)
+
+
+def test_a_fetched_model_is_asked_while_snakemake_plans(config, tmp_path, monkeypatch):
+    """A model that was fetched is as good as a local folder; of one that is half there nothing is said."""
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    monkeypatch.chdir(tmp_path)
+    study = config["studies"]["smollm2"]
+    study["neuron"] = "9.0"
+    check_config(config, SCHEMA)
+    folder = Path(
+        Study.of("smollm2", {**DEFAULTS, **study, "model": {**study["model"], "processing": []}}).model_folder
+    )
+    shutil.copytree(MODEL, folder)
+    check_config(config, SCHEMA)
+    (folder / "fetched.json").write_text("{}")
+    assert "studies.smollm2.neuron: layer 9 is out of range; this model has 0 to 2." in mistakes(config)
 
 
 def test_unknown_default_study_lists_the_known_ones(config):

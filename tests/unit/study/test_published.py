@@ -138,7 +138,7 @@ def test_texts_of_published_tokens_keep_their_quotes_and_commas(csv):
     ("text", "message"),
     [
         ("quantity,value\npeak,1\n", r"published\.csv has the columns \['quantity', 'value'\]; it needs"),
-        (f"{HEADER}peak,1,small,paper\n", "tolerance that is not a number: .*'small'"),
+        (f"{HEADER}peak,1,small,paper\n", "line 2: the tolerance of 'peak' is 'small', which is not a number"),
         (f"{HEADER}peak,' an',0.1,paper\n", "peak.*' an'.*not a number"),
         (f"{HEADER}peak,1,-0.1,paper\n", "peak.*-0.1.*negative"),
     ],
