@@ -81,7 +81,7 @@ def check_room(path: str | Path, n_bytes: float) -> None:
     folder = next(parent for parent in Path(path).absolute().parents if parent.is_dir())
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
-        needed = f"{path} needs {n_bytes / 1e9:.1f} GB, and its disk has {free / 1e9:.1f} GB"
+        needed = f"{path} needs {n_bytes / 1e6:,.1f} MB, and its disk has {free / 1e6:,.1f} MB"
         raise FullDiskError(f"The disk is too full: {needed}; make room.")
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path, monkeypatch, number, said):
 
 def test_room_is_asked_for_before_a_file_is_begun(tmp_path):
     atomic.check_room(tmp_path / "not" / "there.h5", 1000)
-    with pytest.raises(FullDiskError, match=r"there\.h5 needs 1000000000\.0 GB"):
+    with pytest.raises(FullDiskError, match=r"there\.h5 needs 1,000,000,000,000\.0 MB"):
         atomic.check_room(tmp_path / "not" / "there.h5", 1e18)
 
 
