@@ -105,12 +105,17 @@ def _prompt_pair_mistakes(tokenizer: Tokenizer, prompt_pair: PromptPair) -> list
         return ["clean and corrupted prompt are the same; change the word that decides the answer."]
     if len(prompt_pair.clean) == len(prompt_pair.corrupted):
         return []
-    clean, corrupted = ("|".join(tokenizer.texts(ids[1:])) for ids in (prompt_pair.clean, prompt_pair.corrupted))
+    clean, corrupted = ("|".join(_shown(tokenizer, ids[1:])) for ids in (prompt_pair.clean, prompt_pair.corrupted))
     return [
         f"the clean prompt has {len(prompt_pair.clean)} tokens with BOS, the corrupted one "
         f"{len(prompt_pair.corrupted)}; patching needs equal lengths, so choose words of equally many tokens. "
         f"Clean: {clean}  Corrupted: {corrupted}"
     ]
+
+
+def _shown(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """Return tokens' texts on one line: line ends and the like as escapes."""
+    return [text if text.isprintable() else repr(text)[1:-1] for text in tokenizer.texts(ids)]
 
 
 def _vocabulary_mistakes(tokenizer: Tokenizer, rows: Iterable[Sequence[int]], shape: Shape) -> list[str]:

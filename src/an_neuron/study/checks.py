@@ -204,7 +204,7 @@ def _said(key: str, check: Callable[..., object], *arguments: object) -> Iterato
     try:
         check(*arguments)
     except UserError as error:
-        yield from (f"{key}: {line}" for line in str(error).splitlines())
+        yield from (f"{key}: {line}" for line in str(error).split("\n"))
 
 
 def _model_at_hand(model: Config) -> Path | None:

@@ -42,11 +42,11 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         try:
             tokenize_prompts(tokenizer, {**study, "prompts": pairs}, shape, part)
         except UserError as error:
-            mistakes += str(error).splitlines()
+            mistakes += str(error).split("\n")
     try:
         tokenize_further(tokenizer, _further_prompts(study), shape)
     except UserError as error:
-        mistakes += str(error).splitlines()
+        mistakes += str(error).split("\n")
     mistakes += _token_mistakes(study, tokenizer, shape)
     return list(dict.fromkeys(mistakes))
 

@@ -89,6 +89,12 @@ def test_prompts_of_different_length_are_shown_as_tokens(tokenizer):
     assert mistake.endswith("Clean: a| |l|e|m|o|n  Corrupted: a| a|p|p|l|e")
 
 
+def test_a_line_end_in_a_prompt_is_shown_as_an_escape(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "text", {1: "a", 2: "\n", 3: "\x85"}.get)
+    (mistake,) = mistakes(tokenizer, prompts=[{"clean": "ab", "corrupted": "c"}])
+    assert mistake.endswith(r"Clean: a|\n  Corrupted: \x85")
+
+
 def test_a_prompt_that_is_not_corrupted_is_refused(tokenizer):
     (mistake,) = mistakes(tokenizer, prompts=[STUDY["prompts"][0], {"clean": "b", "corrupted": "b"}])
     assert mistake.startswith("prompts[1]: clean and corrupted prompt are the same;")
