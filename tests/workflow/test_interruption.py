@@ -225,7 +225,7 @@ def test_a_second_snakemake_is_refused_and_harms_nothing(tmp_path):
             assert not (project.folder / text).exists()
         said, _ = first.communicate(timeout=300)
     assert first.returncode == 0, said
-    assert project.made() == {text: 1}
+    assert project.made() == {text: 1, f"{text}.sha256": 1}
 
 
 def test_an_unreadable_file_is_named(copy):
