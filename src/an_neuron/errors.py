@@ -26,6 +26,10 @@ class UserError(Exception):
         self.setting = setting
 
 
+class NothingToRecoverError(UserError):
+    """Clean and corrupted prompt measure the same, to rounding."""
+
+
 class FullDiskError(UserError):
     """A result could not be written, because its disk is full."""
 

@@ -143,8 +143,8 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
         page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
-    assert len([name for name in names if name.endswith("_fig.png")]) == 26
-    assert len([name for name in names if name.endswith("_fig.html")]) == 26
+    assert len([name for name in names if name.endswith("_fig.png")]) == 30
+    assert len([name for name in names if name.endswith("_fig.html")]) == 30
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):

@@ -12,6 +12,9 @@ TARGETS["patching"] = neuron_sweeps
 TARGETS["patching_tables"] = lambda study: [
     f"{study.results}/patching/{name}" for name in PATCHING_TABLES
 ]
+TARGETS["drivers"] = lambda study: [
+    f"{study.results}/drivers/{name}.h5" for name in (*SITES.values(), "heads_z")
+]
 TARGETS["prompt_set"] = lambda study: [
     f"{study.results}/patching/{name}"
     for name in (PROMPT_SET_TABLES if study.prompt_set else ())

@@ -94,10 +94,8 @@ def patched_heads_fig(table: Table) -> go.Figure:
     figure.add_trace(go.Heatmap(z=recovery, coloraxis="coloraxis", hoverongaps=False, hovertemplate=template))
     style_heat_map(figure, recovery)
     figure.update_xaxes(zeroline=False, tickmode="linear", dtick=1 if n_heads <= 32 else 4)
-    layer, head = np.unravel_index(int(np.nanargmax(np.abs(recovery))), recovery.shape)
-    mark = (float(head), float(layer), f"Head {layer}.{head}: {recovery[layer, head]:.2f}")
     layout = Labels(frame, strong_cells(frame, recovery))
-    annotate(figure, layout, [mark], arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
+    annotate(figure, layout, _head_marks(recovery), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
     return figure
 
 
@@ -170,6 +168,14 @@ def _heat_map_margin(labels: Sequence[str]) -> dict[str, int]:
     """Leave room for the slanted token texts below and for the colour bar on the right."""
     longest = max(text_size(label)[0] for label in labels)
     return {**MARGIN, "r": 110, "b": round(45 + 0.71 * longest)}
+
+
+def _head_marks(recovery: np.ndarray) -> list[tuple[float, float, str]]:
+    """Return (head, layer, text) of the strongest head; none where nothing is recovered."""
+    if not np.nan_to_num(recovery).any():
+        return []
+    layer, head = np.unravel_index(int(np.nanargmax(np.abs(recovery))), recovery.shape)
+    return [(float(head), float(layer), f"Head {layer}.{head}: {recovery[layer, head]:.2f}")]
 
 
 def _site_marks(site: str, recovery: np.ndarray, measured: str) -> list[tuple[float, float, str]]:

@@ -52,7 +52,7 @@ def style_heat_map(figure: go.Figure, recovery: np.ndarray) -> None:
 
     Colours are centred at 0; their ends lie a little beyond the values, so that the last tick keeps off the title.
     """
-    limit = 1.06 * float(np.nanmax(np.abs(recovery))) or 1.0
+    limit = 1.06 * float(np.nan_to_num(np.abs(recovery)).max()) or 1.0
     bar = {"title": {"text": "Recovery"}}
     figure.update_layout(
         coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}

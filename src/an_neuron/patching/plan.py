@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from an_neuron.errors import UserError
+from an_neuron.errors import NothingToRecoverError
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
@@ -119,7 +119,7 @@ def _check_change(ordinary: OrdinaryPass) -> None:
     base, source = float(ordinary.base_value), float(ordinary.source_value)
     least = ordinary.allowance()
     if not abs(source - base) > least:
-        raise UserError(
+        raise NothingToRecoverError(
             f"There is nothing to recover: the clean and the corrupted prompt measure {source:.6g} and {base:.6g} (the "
             f"patched prompt second), which is no more than rounding can make, {least:.1g}. Choose prompts, or an "
             "answer and a foil, between which the model changes its mind."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from an_neuron.errors import UserError
+from an_neuron.errors import NothingToRecoverError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,19 +113,9 @@ def _counted(number: int, what: str) -> str:
 
 
 def recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
-    """Return (patched - corrupted) / (clean - corrupted).
-
-    Raises
-    ------
-    UserError
-        If clean and corrupted metric are the same, so that there is nothing to recover.
-    """
-    if bool((clean == corrupted).any()):
-        raise UserError(
-            "The clean and the corrupted prompt measure the same, so there is nothing to recover; choose prompts, or "
-            "an answer and a foil, between which the model changes its mind."
-        )
-    return (patched - corrupted) / (clean - corrupted)
+    """Return (patched - corrupted) / (clean - corrupted); NaN where clean and corrupted are the same."""
+    whole = clean - corrupted
+    return torch.where(whole == 0, torch.nan, (patched - corrupted) / whole)
 
 
 def mean_recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
@@ -139,9 +129,13 @@ def mean_recovery(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
         [prompt_pair].
     """
     axes, finite = [1] * (patched.ndim - 1), patched.isfinite()
-    return recovery(
-        *(
-            torch.where(finite, values, torch.nan).nanmean(0)
-            for values in (patched, clean.view(-1, *axes), corrupted.view(-1, *axes))
-        )
+    patched, clean, corrupted = (
+        torch.where(finite, values, torch.nan).nanmean(0)
+        for values in (patched, clean.view(-1, *axes), corrupted.view(-1, *axes))
     )
+    if bool((clean == corrupted).any()):
+        raise NothingToRecoverError(
+            "The clean and the corrupted prompts measure the same in the mean, so there is nothing to recover; choose "
+            "prompts, or an answer and a foil, between which the model changes its mind."
+        )
+    return recovery(patched, clean, corrupted)

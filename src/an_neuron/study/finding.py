@@ -79,6 +79,9 @@ def _recovery(swept: Table, layer: int, index: int) -> float:
 def _drivers(heads: Table, neuron: str) -> Iterator[str]:
     """Name the attention head that moves the neuron's own activation most."""
     recovery = heads["recovery"]
+    if not np.isfinite(recovery).any():
+        yield f"The activation of {neuron} at the last position is the same in both prompts: nothing drives it there."
+        return
     layer, head = np.unravel_index(int(np.abs(recovery).argmax()), recovery.shape)
     clean, corrupted = float(heads["clean"].mean()), float(heads["corrupted"].mean())
     yield (

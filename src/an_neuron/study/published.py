@@ -176,6 +176,8 @@ def _thresholds(association: Table) -> Iterator[tuple[str, Value]]:
 
 
 def _drivers(table: Table) -> Iterator[tuple[str, Value]]:
+    if not np.isfinite(table["recovery"]).any():
+        return
     layer, head = np.unravel_index(int(np.abs(table["recovery"]).argmax()), table["recovery"].shape)
     yield "drivers: strongest head", f"{layer}.{head}"
     yield "drivers: its recovery", float(table["recovery"][layer, head])

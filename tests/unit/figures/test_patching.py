@@ -159,3 +159,14 @@ def test_a_neurons_drivers_are_titled_by_the_neuron_and_unmarked_where_nothing_h
     assert titles(silent)[0] == "Activation of 1.5 From Patched MLP Layer"
     assert arrows(silent) == []
     assert (2, 0, "Layer 0 MLP: 0.50") in arrows(drawn([[0.0, 0.25, 0.5], [0.0, 0.0, 0.0]]))
+
+
+def test_drivers_without_values_are_drawn_without_marks():
+    nothing = np.full((2, 3), np.nan)
+    heads = table_of({"recovery": (nothing, "layer", "head")}, site="z", neuron_layer=1, neuron_index=5)
+    tokens = [["x", "y", "z"]], "prompt_pair", "pos"
+    datasets = {"recovery": (nothing, "layer", "pos"), "clean_token": tokens, "corrupted_token": tokens}
+    for site in ("resid_pre", "attn_out", "mlp_out"):
+        figure = patching.patched_site_fig(table_of(datasets, site=site, neuron_layer=1, neuron_index=5))
+        assert arrows(figure) == []
+    assert arrows(patching.patched_heads_fig(heads)) == []

@@ -5,6 +5,7 @@ import torch
 from slow_reference import HOOKS, at_head, at_pattern, at_position
 
 from an_neuron.errors import UserError
+from an_neuron.patching.drivers import drive
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import HeadOutput, NeuronActivation, Stream, layers_before
 from an_neuron.patching.sweeps import patch_heads, patch_neurons, patch_sites
@@ -125,3 +126,24 @@ def test_the_stream_before_a_layer_is_the_whole_of_what_the_sites_recover(tiny_g
 def test_what_cannot_be_measured_is_said(tiny_gpt2, metric, said):
     with pytest.raises(UserError, match=said):
         patch_sites(tiny_gpt2.raw, [PAIR], metric, ["resid_pre"])
+
+
+def test_a_neuron_that_does_not_change_is_driven_by_nothing(tiny_gpt2, monkeypatch, caplog):
+    """Its tables have the shapes of others, and no values."""
+    engine = Engine(tiny_gpt2.raw)
+    silent = NeuronActivation(1, index=5)
+    monkeypatch.setattr(NeuronActivation, "read", lambda self, activation, columns: 0 * activation[:, 0] + 2)
+    sites, heads = drive(engine, [PAIR], silent, ["attn_out", "mlp_out"], ["z"])
+    assert {sweep.patched.shape for sweep in sites.values()} == {(1, 2, len(PAIR.clean))}
+    assert heads["z"].patched.shape == (1, 2, 4)
+    assert all(sweep.recovery.isnan().all() for sweep in (*sites.values(), *heads.values()))
+    assert heads["z"].clean.tolist() == heads["z"].corrupted.tolist() == [2]
+    assert "Nothing drives the neuron here" in caplog.text
+
+
+def test_drivers_cover_all_layers(tiny_gpt2):
+    engine = Engine(tiny_gpt2.raw)
+    sites, heads = drive(engine, [PAIR], NeuronActivation(0, index=5), ["attn_out"], ["z"])
+    assert sites["attn_out"].patched.shape == (1, 2, len(PAIR.clean))
+    assert heads["z"].recovery[1].tolist() == [0, 0, 0, 0]
+    assert float(heads["z"].recovery[0].abs().max()) > 0
