@@ -117,6 +117,10 @@ def compared_foil(wildcards):
     return study.foil if study.corpus.keep == "all" else None
 
 
+def provenance_of(study):
+    return [f"results/{study}/provenance.{ext}" for ext in ("json", "html")]
+
+
 def association_tables(wildcards):
     study = study_of(wildcards)
     return [f"{study.results}/activations/{name}.h5" for name in associations_of(study)]

@@ -1,10 +1,6 @@
 """The record of a build: its sources, code, versions, machine and times."""
 
 
-def provenance_of(study):
-    return [f"results/{study}/provenance.{ext}" for ext in ("json", "html")]
-
-
 # Takes all that the study builds, so that it runs last, and again when anything of that was built again. The benchmark
 # files, written by Snakemake itself, are those of the jobs behind these inputs.
 rule record_provenance:
