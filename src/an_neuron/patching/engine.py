@@ -46,7 +46,7 @@ class Engine:
         if way not in (None, *WAYS):
             raise UserError(f"The way is one of {', '.join(WAYS)}, or None; not {way!r}.")
         self.ordinary, self.way = OrdinaryModel(bridge), way
-        self._said, self._proven = set[str](), 0
+        self._said, self._proven = set[str](), set[tuple[int, int]]()
         self.fast = None if way == "ordinary" else self._wave_model(bridge)
 
     @property
@@ -86,9 +86,10 @@ class Engine:
             try:
                 passed = Pass(self.fast, base, source, metric, keep)
                 _hold(passed, ordinary)
-                if len(base) > self._proven:  # what a block does may depend on the prompt's length (Llama 4)
+                lengths = passed.start, passed.suffix  # on which a block's doings may depend (Llama 4)
+                if lengths not in self._proven:
                     _try(passed, ordinary)
-                self._proven = max(self._proven, len(base))
+                self._proven.add(lengths)
                 return ordinary, passed
             except torch.OutOfMemoryError:
                 raise UserError(TOO_SMALL) from None
