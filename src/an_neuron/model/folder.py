@@ -13,8 +13,6 @@ GATED_TYPES = (
     *("qwen3", "stablelm"),
 )
 """Types of models whose MLPs have a third matrix, the gate; used for estimates alone."""
-
-ENCODER = "is_encoder_decoder"
 LARGEST_SIZE = 10**9
 """No model has more layers, dimensions, positions or tokens."""
 LONGEST_SHOWN = 100
@@ -89,7 +87,11 @@ def _kind_mistakes(folder: Path) -> list[str]:
         return [str(error)]
     names = architectures(config) or [str(config.get("model_type"))]
     senses = [key for key in ("vision_config", "audio_config", "speech_config", "image_config") if config.get(key)]
-    if senses or any(str(name).endswith("ForConditionalGeneration") for name in names) or config.get(ENCODER):
+    if (
+        senses
+        or any(str(name).endswith("ForConditionalGeneration") for name in names)
+        or config.get("is_encoder_decoder")
+    ):
         return [
             f"{folder} holds a multimodal model or an encoder-decoder ({', '.join(map(str, names))}); only decoders "
             "that read and write text are studied. Give the folder of its text model, if it has one."

@@ -46,7 +46,8 @@ def drive(
     except NothingToRecoverError as error:
         log.warning("Nothing drives the neuron here. %s", error)
         return _nothing(engine, prompt_pairs, neuron, sites, head_sites)
-    return tuple({site: sweep.in_layers(engine.n_layers) for site, sweep in each.items()} for each in swept)  # type: ignore[return-value]
+    of_sites, of_heads = ({site: one.in_layers(engine.n_layers) for site, one in each.items()} for each in swept)
+    return of_sites, of_heads
 
 
 def _nothing(
