@@ -3,6 +3,7 @@
 snakemake --cores 1 --resources gpu=1    builds the published study of GPT-2 Large
 snakemake --cores 2 orchard              builds the embedded study, without network or GPU
 snakemake --cores 2 STUDY                builds a study of config.yaml
+snakemake --cores 2 STUDY_circuit        builds it with its circuit and what its neuron does over the corpus
 snakemake --cores 2 compare              compares the neurons of the studies that are built
 """
 
@@ -59,6 +60,14 @@ for name in STUDIES:
             name
         input:
             **targets(name),
+            provenance=provenance_of(name),
+
+    rule:
+        name:
+            f"{name}_circuit"
+        input:
+            **targets(name),
+            **targets(name, CIRCUIT_TARGETS),
             provenance=provenance_of(name),
 
 

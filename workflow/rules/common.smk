@@ -35,16 +35,18 @@ TARGETS = {}
 
 All results stand here, those too that only other jobs read: Snakemake notices a lost file only where a target asks for it.
 """
+CIRCUIT_TARGETS = {}
+"""What `snakemake NAME_circuit` builds besides, in the same way: what takes minutes more, and not every reader needs."""
 
 
-def targets(name=None):
+def targets(name=None, stages=TARGETS):
     """Return input functions, one per stage, of a named study, else of the job's.
 
     A stage that waits for a choice of the model holds up no other.
     """
     return {
         stage: lambda wildcards, built=built: built(STUDIES[name or wildcards.study])
-        for stage, built in TARGETS.items()
+        for stage, built in stages.items()
     }
 
 

@@ -152,7 +152,7 @@ def _is_whole(text: str) -> bool:
 def _name_mistakes(config: Config, taken: Collection[str]) -> Iterator[str]:
     names = list(config["studies"])
     for name in names:
-        if name in taken:
+        if name in taken or name.removesuffix("_circuit") in {*names} - {name}:
             yield f"studies.{name}: {name!r} is the name of a target or of a rule; choose another name for the study."
     if config.get("default_study", names[0]) not in names:
         yield f"default_study: there is no study {config['default_study']!r}; known studies: {', '.join(names)}."

@@ -211,6 +211,11 @@ def test_names_that_rules_and_folders_have_are_no_studies(config, name):
     assert said in str(caught.value)
 
 
+def test_no_study_has_the_name_of_another_ones_circuit(config):
+    config["studies"]["orchard_circuit"] = config["studies"]["orchard"]
+    assert "studies.orchard_circuit: 'orchard_circuit' is the name of a target" in mistakes(config)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
