@@ -4,11 +4,14 @@ import logging
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
+from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import ORDER, Inside, Metric
-from an_neuron.patching.ordinary import OrdinaryModel, OrdinaryPass
+from an_neuron.patching.ordinary import OrdinaryPass
+from an_neuron.patching.ordinary_model import OrdinaryModel
 from an_neuron.patching.patches import NOTHING, Patches
 from an_neuron.patching.runs import Site
 from an_neuron.patching.wave_model import WaveModel
@@ -54,6 +57,10 @@ class Engine:
         """Number of blocks."""
         return self.ordinary.n_layers
 
+    def columns(self, layer: int, site: str) -> Tensor | None:
+        """Return which columns of a site are each head's, [head, d_head]; None where it has no heads."""
+        return None if site == "resid_pre" else self.ordinary.place(layer, site).columns
+
     def check_ids(self, ids: Sequence[int]) -> None:
         """Stop where a prompt is empty, too long, or holds what is not a token's id."""
         if not ids:
@@ -63,7 +70,12 @@ class Engine:
             raise UserError(f"A prompt has {len(ids)} tokens; the model's context holds {self.ordinary.n_ctx}.")
 
     def open(
-        self, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site]
+        self,
+        base: Sequence[int],
+        source: Sequence[int],
+        metric: Metric,
+        keep: set[Site],
+        put: OtherRun = OTHER_RUN,
     ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         """Return a prompt pair on the ordinary model, and on the one that is swept.
 
@@ -75,16 +87,18 @@ class Engine:
             What is measured at the end.
         keep
             Sites whose activations are needed.
+        put
+            What patches put in.
         """
-        self._check_metric(metric, len(base) - first_difference(base, source))
-        ordinary = OrdinaryPass(self.ordinary, base, source, metric)
+        self._check_metric(metric, len(base) - (0 if put.everywhere else first_difference(base, source)))
+        ordinary = OrdinaryPass(self.ordinary, base, source, metric, put, keep)
         if self.fast is None:
             return ordinary, ordinary
         if self.way == "fast":
-            return ordinary, Pass(self.fast, base, source, metric, keep)
+            return ordinary, Pass(self.fast, base, source, metric, keep, put)
         for _ in range(2):
             try:
-                passed = Pass(self.fast, base, source, metric, keep)
+                passed = Pass(self.fast, base, source, metric, keep, put)
                 _hold(passed, ordinary)
                 lengths = passed.start, passed.suffix  # on which a block's doings may depend (Llama 4)
                 if lengths not in self._proven:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from an_neuron.errors import NothingToRecoverError
 from an_neuron.patching.engine import Engine
+from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
@@ -15,7 +16,7 @@ from an_neuron.patching.runs import Site
 from an_neuron.patching.spot_checks import SpotCheck, check_baselines, check_patches
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.wavefront import Pass
-from an_neuron.patching.waves import run_in_waves
+from an_neuron.patching.waves import rows_per_wave, run_in_waves
 from an_neuron.prompts.pairs import PromptPair
 
 
@@ -37,6 +38,8 @@ class Plan:
         At most so many token positions run at once; chosen by memory if None.
     listed
         Of some sites the heads or neurons that are patched, instead of all.
+    put
+        What a patch puts in.
     """
 
     sites: Sequence[Site]
@@ -45,6 +48,7 @@ class Plan:
     noising: bool
     tokens_per_wave: int | None
     listed: Mapping[Site, Sequence[int]] = field(default_factory=dict)
+    put: OtherRun = OTHER_RUN
 
     def ends(self, prompt_pair: PromptPair) -> tuple[list[int], list[int]]:
         """Return the prompt that is patched, and the one that the patches come from."""
@@ -53,7 +57,7 @@ class Plan:
 
     def rows(self, passed: Pass | OrdinaryPass) -> int:
         """Return how many patches of a prompt pair may run at once."""
-        return max(1, (self.tokens_per_wave or passed.tokens_per_wave) // passed.suffix)
+        return rows_per_wave(passed, self.tokens_per_wave)
 
     def patches(self, site: Site, passed: Pass | OrdinaryPass) -> Patches:
         """Return all patches of a site: of each item, or each item at each position from p0 on."""
@@ -89,9 +93,9 @@ def run(engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, plan
     tables: dict[Site, list[Tensor]] = {site: [] for site in plan.sites}
     ends, checks, ways = [], list[SpotCheck](), set[str]()
     for number, prompt_pair in enumerate(prompt_pairs):
-        ordinary, passed = engine.open(*plan.ends(prompt_pair), metric, {*plan.sites})
+        ordinary, passed = engine.open(*plan.ends(prompt_pair), metric, {*plan.sites}, plan.put)
         checks += check_baselines(ordinary, passed.base_value, passed.source_value, plan.noising, number)
-        _check_change(ordinary)
+        check_change(ordinary)
         patches = [plan.patches(site, passed) for site in plan.sites]
         measured = run_in_waves(passed, patches, plan.rows(passed))
         if number == lengths.index(max(lengths)):
@@ -114,7 +118,7 @@ def _of_site(checks: Sequence[SpotCheck], site: str) -> tuple[SpotCheck, ...]:
     return tuple(check for check in checks if check.site in ("", site))
 
 
-def _check_change(ordinary: OrdinaryPass) -> None:
+def check_change(ordinary: OrdinaryPass) -> None:
     """Stop where clean and corrupted prompt differ by no more than spot checks can hold, before anything is patched."""
     base, source = float(ordinary.base_value), float(ordinary.source_value)
     least = ordinary.allowance()

@@ -72,7 +72,7 @@ def check_baselines(
     pairs = [(base, ordinary.base_value), (source, ordinary.source_value)]
     names = ("clean prompt", "corrupted prompt") if noising else ("corrupted prompt", "clean prompt")
     checks = [SpotCheck("", number, name, *map(float, pair)) for name, pair in zip(names, pairs, strict=True)]
-    return sorted(_held(ordinary, checks), key=lambda check: check.what)
+    return sorted(held(ordinary, checks), key=lambda check: check.what)
 
 
 def check_patches(
@@ -102,7 +102,7 @@ def check_patches(
     base, count = float(ordinary.base_value), max(LAYER_RANGES, PATCHES // len(by_site))
     chosen = [one for swept in by_site.values() for one in _chosen(swept, base, count)]
     ordinary.note({(patch.layer, patch.site) for patch, _ in chosen})
-    return _held(ordinary, [_checked(ordinary, *one, number) for one in chosen])
+    return held(ordinary, [_checked(ordinary, *one, number) for one in chosen])
 
 
 def _chosen(swept: Sequence[tuple[Patches, Tensor]], base: float, count: int) -> list[tuple[Patches, float]]:
@@ -150,7 +150,7 @@ def _named(patch: Patches, start: int) -> str:
     return f"layer {patch.layer}, position {start + item}"
 
 
-def _held(ordinary: OrdinaryPass, checks: list[SpotCheck]) -> list[SpotCheck]:
+def held(ordinary: OrdinaryPass, checks: list[SpotCheck]) -> list[SpotCheck]:
     """Return the checks if all of them hold."""
     for check in checks:
         if not check.difference <= ordinary.allowance(check.ordinary):

@@ -14,22 +14,29 @@ prompts and some patches are measured again by ordinary forwards, and where one 
 precision; what rounding does to them is the sweep's `rounding`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
-from typing import Any
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
 from an_neuron.model.places import HEAD_SITES as KNOWN_HEAD_SITES
+from an_neuron.patching.arguments import (
+    checked_layers,
+    checked_neurons,
+    checked_prompt_pairs,
+    checked_sites,
+    engine_of,
+    number_of,
+)
 from an_neuron.patching.engine import Engine
+from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric, layers_before
 from an_neuron.patching.plan import Plan, run
 from an_neuron.patching.runs import Site
 from an_neuron.patching.sweep import Sweep
-from an_neuron.prompts.pairs import PromptPair, first_difference
+from an_neuron.prompts.pairs import PromptPair
 
 SITES = ("resid_pre", "attn_out", "mlp_out")
 HEAD_SITES = ("z", "v", "pattern")
@@ -43,6 +50,7 @@ def patch_sites(
     sites: Sequence[str] = SITES,
     *,
     noising: bool = False,
+    put: OtherRun = OTHER_RUN,
     tokens_per_wave: int | None = None,
 ) -> dict[str, Sweep]:
     """Patch sites at each layer and position.
@@ -60,6 +68,8 @@ def patch_sites(
         Some of resid_pre, resid_mid, attn_out and mlp_out.
     noising
         Put corrupted activations into the clean run, instead of clean ones into the corrupted run.
+    put
+        What is put in instead, at all positions: `Zero()`, `Negative()`, a `Mean`, … (`interventions`).
     tokens_per_wave
         At most so many token positions run at once; chosen by memory if None.
 
@@ -75,10 +85,10 @@ def patch_sites(
         If an argument is wrong, the architecture cannot be patched exactly or has no such site, clean and corrupted
         prompt measure the same to rounding, or a spot check fails.
     """
-    engine = _engine(model)
-    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    sites = _checked_sites(engine, sites, KNOWN_SITES)
-    plan = Plan(_some(_everywhere(engine, metric, sites)), {}, True, noising, tokens_per_wave)
+    engine = engine_of(model)
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    sites = checked_sites(engine, sites, KNOWN_SITES)
+    plan = Plan(_some(_everywhere(engine, metric, sites)), {}, True, noising, tokens_per_wave, put=put)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
     positions = "position", range(-longest, 0)
     swept = run(engine, prompt_pairs, metric, plan)
@@ -92,6 +102,7 @@ def patch_heads(
     sites: Sequence[str] = HEAD_SITES,
     *,
     noising: bool = False,
+    put: OtherRun = OTHER_RUN,
     tokens_per_wave: int | None = None,
 ) -> dict[str, Sweep]:
     """Patch attention heads, each at all positions at once.
@@ -104,11 +115,11 @@ def patch_heads(
         For each site a sweep whose `patched` is [prompt_pair, layer, head]; with grouped queries k and v have fewer
         heads.
     """
-    engine = _engine(model)
-    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    sites = _checked_sites(engine, sites, KNOWN_HEAD_SITES)
-    n_heads = {site: _number(engine, site, range(engine.n_layers)) for site in sites}
-    plan = Plan(_some(_everywhere(engine, metric, sites)), n_heads, False, noising, tokens_per_wave)
+    engine = engine_of(model)
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    sites = checked_sites(engine, sites, KNOWN_HEAD_SITES)
+    n_heads = {site: number_of(engine, site, range(engine.n_layers)) for site in sites}
+    plan = Plan(_some(_everywhere(engine, metric, sites)), n_heads, False, noising, tokens_per_wave, put=put)
     swept = run(engine, prompt_pairs, metric, plan)
     heads = {site: ("head", range(number)) for site, number in n_heads.items()}
     return {site: _over_layers(swept, _everywhere(engine, metric, [site]), heads[site]) for site in sites}
@@ -122,6 +133,7 @@ def patch_neurons(
     *,
     per_position: bool = False,
     noising: bool = False,
+    put: OtherRun = OTHER_RUN,
     tokens_per_wave: int | None = None,
 ) -> Sweep:
     """Patch each neuron of some layers.
@@ -140,12 +152,12 @@ def patch_neurons(
     Sweep
         `patched` is [prompt_pair, layer, d_mlp], or [prompt_pair, layer, d_mlp, pos].
     """
-    engine = _engine(model)
-    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    layers = _checked_layers(engine, metric, layers)
-    d_mlp = _number(engine, "post", layers)
+    engine = engine_of(model)
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    layers = checked_layers(engine, metric, layers)
+    d_mlp = number_of(engine, "post", layers)
     sites = [(layer, "post") for layer in layers]
-    plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave)
+    plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave, put=put)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
     positions = [("position", range(-longest, 0))] if per_position else []
     return _over_layers(run(engine, prompt_pairs, metric, plan), sites, ("neuron", range(d_mlp)), *positions)
@@ -158,6 +170,7 @@ def patch_listed_neurons(
     neurons: Sequence[tuple[int, int]],
     *,
     noising: bool = False,
+    put: OtherRun = OTHER_RUN,
     tokens_per_wave: int | None = None,
 ) -> Sweep:
     """Patch some neurons, each at all positions at once.
@@ -174,19 +187,15 @@ def patch_listed_neurons(
     Sweep
         `patched` is [prompt_pair, neuron], in the order of the neurons.
     """
-    engine = _engine(model)
-    prompt_pairs = _checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    listed = _checked_neurons(engine, neurons)
+    engine = engine_of(model)
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    listed = checked_neurons(engine, neurons)
     widths = {site: engine.ordinary.n_items(*site) or 0 for site in listed}
-    plan = Plan(sorted(listed), {"post": max(widths.values())}, False, noising, tokens_per_wave, listed)
+    plan = Plan(sorted(listed), {"post": max(widths.values())}, False, noising, tokens_per_wave, listed, put=put)
     swept = run(engine, prompt_pairs, metric, plan)
     columns = [swept[layer, "post"].patched[:, listed[layer, "post"].index(index)] for layer, index in neurons]
     axes = (("neuron", [f"{layer}.{index}" for layer, index in neurons]),)
     return replace(next(iter(swept.values())), patched=torch.stack(columns, dim=1), axes=axes)
-
-
-def _engine(model: TransformerBridge | Engine) -> Engine:
-    return model if isinstance(model, Engine) else Engine(model)
 
 
 def _everywhere(engine: Engine, metric: Metric, sites: Sequence[str]) -> list[Site]:
@@ -207,94 +216,3 @@ def _over_layers(swept: Mapping[Site, Sweep], sites: Sequence[Site], *axes: tupl
     nothing = torch.empty(len(first.clean), *(len(along) for _, along in named))
     patched = torch.stack([sweep.patched for sweep in sweeps], dim=1) if sweeps else nothing
     return replace(sweeps[0] if sweeps else first, patched=patched, axes=named)
-
-
-def _number(engine: Engine, site: str, layers: Sequence[int]) -> int:
-    """Return how many heads or neurons a site has in each of some layers."""
-    numbers = {layer: engine.ordinary.n_items(layer, site) or 0 for layer in layers}
-    if len({*numbers.values()}) > 1:
-        least, most = (some(numbers, key=lambda layer: numbers[layer]) for some in (min, max))
-        raise UserError(
-            f"Layers {least} and {most} have {numbers[least]} and {numbers[most]} of {site}; sweep them one by one."
-        )
-    return numbers[layers[0]]
-
-
-def _checked_prompt_pairs(
-    engine: Engine, prompt_pairs: Sequence[PromptPair], tokens_per_wave: int | None
-) -> list[PromptPair]:
-    if isinstance(prompt_pairs, PromptPair):
-        raise UserError("Prompt pairs are a list; for a single one give [prompt_pair].")
-    pairs = list(prompt_pairs)
-    if not pairs:
-        raise UserError("There is no prompt pair to patch.")
-    for pair in pairs:
-        if not isinstance(pair, PromptPair):
-            raise UserError(f"A prompt pair is a PromptPair(clean, corrupted) of token ids, not {pair!r}.")
-        for ids in (pair.clean, pair.corrupted):
-            engine.check_ids(ids)
-        first_difference(pair.corrupted, pair.clean)
-    if tokens_per_wave is not None and tokens_per_wave < 1:
-        raise UserError(f"tokens_per_wave must be at least 1, not {tokens_per_wave}.")
-    return pairs
-
-
-def _checked_sites(engine: Engine, sites: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the sites as a list, if every layer has each of them."""
-    if isinstance(sites, str):
-        raise UserError(f"Sites are a list; for a single one give [{sites!r}].")
-    sites = list(sites)
-    if not sites:
-        raise UserError(f"There is no site to patch; known sites: {', '.join(known)}.")
-    here = [site for site in known if site == "resid_pre" or engine.ordinary.has_everywhere(site)]
-    if unknown := [site for site in sites if site not in here]:
-        raise UserError(
-            f"This model has no site {unknown[0]!r} to patch in every layer; it has {', '.join(here) or 'none'}."
-        )
-    return sites
-
-
-def _checked_layers(engine: Engine, metric: Metric, layers: Iterable[int] | None) -> list[int]:
-    if isinstance(layers, Integral):
-        raise UserError(f"Layers are a list; for a single one give [{layers}].")
-    before = layers_before(metric, "post", engine.n_layers)
-    chosen = list(range(before) if layers is None else layers)
-    if not chosen:
-        raise UserError("There is no layer to patch; give some, or None for all.")
-    for layer in chosen:
-        _check_layer(layer, engine.n_layers)
-        if layer >= before:
-            raise UserError(f"Neurons of layer {layer} come after what is measured; patch layers below {before}.")
-    if len({*chosen}) < len(chosen):
-        raise UserError(f"Layers are given twice in {chosen}.")
-    return [int(layer) for layer in chosen]
-
-
-def _checked_neurons(engine: Engine, neurons: Sequence[tuple[int, int]]) -> dict[Site, list[int]]:
-    """Return the neurons of each layer."""
-    listed: dict[Site, list[int]] = {}
-    for layer, index in _pairs(neurons):
-        known = isinstance(layer, Integral) and 0 <= layer < engine.n_layers
-        d_mlp = engine.ordinary.n_items(layer if known else 0, "post") or 0
-        if not (known and isinstance(index, Integral) and 0 <= index < d_mlp):
-            raise UserError(
-                f"There is no neuron {layer}.{index}; this model has {engine.n_layers} layers of {d_mlp} each."
-            )
-        if index in listed.setdefault((layer, "post"), []):
-            raise UserError(f"Neuron {layer}.{index} is given twice.")
-        listed[layer, "post"].append(index)
-    if not listed:
-        raise UserError("There is no neuron to patch.")
-    return listed
-
-
-def _pairs(neurons: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
-    for neuron in neurons:
-        if not isinstance(neuron, tuple) or len(neuron) != 2:
-            raise UserError(f"A neuron is a pair (layer, index), not {neuron!r}.")
-    return neurons
-
-
-def _check_layer(layer: Any, n_layers: int) -> None:
-    if not isinstance(layer, Integral) or not 0 <= int(layer) < n_layers:
-        raise UserError(f"There is no layer {layer!r}; this model has layers 0 to {n_layers - 1}.")

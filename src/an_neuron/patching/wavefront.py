@@ -26,7 +26,7 @@ grows: the rows whose patch lives in a layer are built from activations that wer
 The result equals one forward pass per patch; only shared work is skipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from einops import rearrange, repeat
@@ -34,10 +34,12 @@ from torch import Tensor, nn
 
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import Hook, first, hooked, rows_apart
-from an_neuron.patching.attention import SharedPrefix, unchanged
+from an_neuron.patching.attention import SharedPrefix
+from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.patches import LEAVING, Live, Patches, live
 from an_neuron.patching.putting import put
+from an_neuron.patching.rows import Rows
 from an_neuron.patching.runs import Site, record_both
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.prompts.pairs import first_difference
@@ -56,6 +58,8 @@ class Pass:
         What is measured at the end.
     keep
         Sites whose activations are needed, as (layer, site).
+    put
+        What patches put in.
 
     Raises
     ------
@@ -64,14 +68,24 @@ class Pass:
     """
 
     def __init__(
-        self, model: WaveModel, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site]
+        self,
+        model: WaveModel,
+        base: Sequence[int],
+        source: Sequence[int],
+        metric: Metric,
+        keep: set[Site],
+        put: OtherRun = OTHER_RUN,
     ) -> None:
         self.model, self.metric, self.device = model, metric, model.device
         self.stop = metric.layer if isinstance(metric, Inside) else model.n_layers
-        self.start = first_difference(base, source)
+        self.start = 0 if put.everywhere else first_difference(base, source)
         self.suffix = len(base) - self.start
-        keep = keep | {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
-        self.base, self.source, self.prefix = record_both(model, base, source, self.start, metric, keep)
+        behind = {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
+        runs = record_both(model, base, source, self.start, metric, keep | behind)
+        self.base, self.source, self.prefix = runs
+        if put.everywhere:
+            own = self.base.sites
+            self.source.sites |= {site: put(site, own[site], own[site]) for site in keep}
 
     @property
     def base_value(self) -> Tensor:
@@ -102,26 +116,90 @@ class Pass:
             entering = [each for each in joining if each.patches.enters]
             rows = _joined(rows, [self._enter(each.patches) for each in entering])
             if len(rows):
-                rows = self._block(layer, rows, [each for each in entering if each.patches.inside])
+                rows = self._block(layer, rows, *self._inside(entering, len(rows)))
             leaving = [self._leave(each.patches) for each in joining if not each.patches.enters]
             rows = _joined(rows, [left[:, -rows.shape[1] :] for left in leaving])
-        values = self._measured(rows, wave)
+        entering = [each for each in wave if each.patches.layer == self.stop]
+        rows = _joined(rows, [self._enter(each.patches) for each in entering])
+        values = self._measured(rows, *self._inside(entering, len(rows)))
         return [values[each.rows] for each in wave]
 
-    def _measured(self, rows: Tensor, wave: Sequence[Live]) -> Tensor:
+    @torch.inference_mode()
+    def run(self, rows: Rows, look_at: Collection[Site] = ()) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Run rows in each of which any places are changed.
+
+        Parameters
+        ----------
+        rows
+            What is changed in each.
+        look_at
+            Sites whose activations are wanted.
+
+        Returns
+        -------
+        tuple
+            The metric of each row, [row], and of each site that was looked at [row, pos, column], pos from p0 on.
+        """
+        seen: dict[Site, Tensor] = {}
+        first_layer = min([self.stop, *(layer for layer, _ in look_at), *(each.layer for each in rows.changes)])
+        stream = _copies(self.base.sites[first_layer, "resid_pre"], len(rows))
+        for layer in range(first_layer, self.stop):
+            stream = self._entered(layer, stream, rows)
+            stream = self._block(
+                layer, stream, [*self._changes(layer, rows), *self._looks(layer, look_at, seen, stream)]
+            )
+        if self.stop == self.model.n_layers:
+            return self._measured(stream, []), seen
+        return self._measured(self._entered(self.stop, stream, rows), self._changes(self.stop, rows)), seen
+
+    def put_at(self, layer: int, site: str) -> Tensor:
+        """Return what is put in at a site from p0 on, [pos, column]."""
+        return self.source.sites[layer, site]
+
+    def own(self, layer: int, site: str) -> Tensor:
+        """Return the base run's activation of a site from p0 on, [pos, column]."""
+        return self.base.sites[layer, site]
+
+    def _entered(self, layer: int, stream: Tensor, rows: Rows) -> Tensor:
+        """Return what enters a layer, with the changes of rows there."""
+        for change in rows.at(layer):
+            if change.site == "resid_pre":
+                stream = change.put(stream)
+        return stream
+
+    def _changes(self, layer: int, rows: Rows) -> list[Hook]:
+        """Return the hooks that change rows inside a layer's block."""
+        return [
+            (
+                self.model.module(layer, change.site),
+                self.model.place(layer, change.site).end,
+                rows_apart(change.put, len(rows)),
+            )
+            for change in rows.at(layer)
+            if change.site != "resid_pre"
+        ]
+
+    def _measured(self, rows: Tensor, hooks: Sequence[Hook], prefix: SharedPrefix | None = None) -> Tensor:
         """Return the metric of what leaves the last block, or of what enters the layer inside which it is."""
         if not isinstance(self.metric, Inside):
             return self.model.measure(self.metric, rows[:, -1])
-        entering = [each for each in wave if each.patches.layer == self.stop]
-        rows = _joined(rows, [self._enter(each.patches) for each in entering])
         if self.metric.site == "resid_pre":
             return self.model.measure_inside(self.metric, rows)
-        seen: list[Tensor] = []
-        place = self.model.place(self.stop, self.metric.site)
-        see = rows_apart(lambda activation: seen.append(activation.clone()), len(rows))
-        look: Hook = (self.model.module(self.stop, self.metric.site), place.end, see)
-        self._block(self.stop, rows, [each for each in entering if each.patches.inside], [look])
-        return self.model.measure_inside(self.metric, seen[0])
+        seen: dict[Site, Tensor] = {}
+        site = self.stop, self.metric.site
+        self._block(self.stop, rows, [*hooks, self._look(site, seen, len(rows))], prefix)
+        return self.model.measure_inside(self.metric, seen[site])
+
+    def _looks(self, layer: int, look_at: Collection[Site], seen: dict[Site, Tensor], stream: Tensor) -> list[Hook]:
+        """Return the hooks that look at a layer's sites; what enters it is there already."""
+        here = {site for site in look_at if site[0] == layer}
+        seen |= {site: stream.clone() for site in here & {(layer, "resid_pre")}}
+        return [self._look(site, seen, len(stream)) for site in here - {(layer, "resid_pre")}]
+
+    def _look(self, site: Site, seen: dict[Site, Tensor], rows: int) -> Hook:
+        """Return a hook that keeps a site's activation, [row, pos, column], as it is behind other hooks."""
+        see = rows_apart(lambda activation: seen.update({site: activation.clone()}), rows)
+        return self.model.module(*site), self.model.place(*site).end, see
 
     def changing(self, patches: Patches) -> Tensor:
         """Return which patches change anything at all, [row]: a neuron that is silent in both runs does not."""
@@ -166,20 +244,25 @@ class Pass:
         before, behind = self.base.sites[layer, "w_out"], self.base.sites[layer, "mlp_out"]
         return self.model.written(layer, change, self.model.w_out(layer)[patches.items], before, behind)
 
-    def _block(self, layer: int, rows: Tensor, inside: Sequence[Live], looks: Sequence[Hook] = ()) -> Tensor:
-        """Run a layer's block on all rows, and patch those whose patch lives inside it; look at others after that."""
+    def _block(self, layer: int, rows: Tensor, hooks: Sequence[Hook], prefix: SharedPrefix | None = None) -> Tensor:
+        """Run a layer's block on all rows, with hooks inside it."""
         last = layer == self.model.n_layers - 1
-        hooks = [self._hook(each, len(rows)) for each in inside if each.patches.site != "pattern"]
-        if last and not inside and not looks:
+        if last and not hooks and prefix is None:
             hooks = self.model.last_position_hooks()
-        prefix = self._prefix([each for each in inside if each.patches.site == "pattern"])
         positional, named = self.base.calls[layer]
-        with self.model.attention.under(prefix), hooked([*hooks, *looks]):
+        with self.model.attention.under(prefix or self.prefix), hooked(hooks):
             rows = first(self.model.blocks[layer](rows, *positional, **named))
         return rows[:, -1:] if last else rows
 
+    def _inside(self, entering: Sequence[Live], rows: int) -> tuple[list[Hook], SharedPrefix | None]:
+        """Return the hooks, and the prefix, that patch what lives inside a block."""
+        inside = [each for each in entering if each.patches.inside]
+        patterns = [each for each in inside if each.patches.site == "pattern"]
+        hooks = [self._hook(each, rows) for each in inside if each.patches.site != "pattern"]
+        return hooks, self._prefix(patterns) if patterns else None
+
     def _prefix(self, patterns: Sequence[Live]) -> SharedPrefix:
-        """Return the shared prefix, with the patches of a layer's patterns."""
+        """Return the shared prefix with the patches of a layer's patterns."""
 
         def change(layer: int, pattern: Tensor) -> Tensor:
             for each in patterns:
@@ -187,7 +270,7 @@ class Pass:
                 pattern = put(pattern, each.index(pattern), each.patches, source, None)
             return pattern
 
-        return SharedPrefix(self.prefix.keys, self.prefix.values, change if patterns else unchanged)
+        return SharedPrefix(self.prefix.keys, self.prefix.values, change)
 
     def _hook(self, live: Live, rows: int) -> Hook:
         """Return the hook that patches a site inside a block; resid_mid is patched at what attention adds to it."""

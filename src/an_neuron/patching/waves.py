@@ -1,8 +1,9 @@
 """Patches divided into waves that fit a device's memory."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,11 @@ class Task:
         return self.patches.of(self.changing)
 
 
+def rows_per_wave(passed: Pass | OrdinaryPass, tokens: int | None) -> int:
+    """Return how many rows of a prompt pair may run at once; by memory, where the number of tokens is not given."""
+    return max(1, (tokens or passed.tokens_per_wave) // passed.suffix)
+
+
 def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
     """Run patches in waves of at most so many rows.
 
@@ -53,22 +59,26 @@ def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: 
     UserError
         If the device's memory does not hold even one patch.
     """
+
+    def run(wave: Sequence[Patches]) -> Tensor:
+        return torch.cat(passed.sweep(wave))
+
     tasks = [Task(each, passed.changing(each), passed.base_value.repeat(len(each))) for each in patches]
     ordered = sorted(tasks, key=lambda task: task.patches.rank)
     pending = [task.pending for task in ordered]
-    values = torch.cat(list(_waves(passed, pending, rows)))
+    values = torch.cat(list(in_waves(run, pending, rows)))
     for task, measured in zip(ordered, values.split([len(each) for each in pending]), strict=True):
         task.values[task.changing] = measured
     return [task.values for task in tasks]
 
 
-def _waves(passed: Pass | OrdinaryPass, pending: Sequence[Patches], rows: int) -> Iterator[Tensor]:
-    """Run the pending patches, which are in a wave's order; yield the values of each wave, [row]."""
+def in_waves(run: Callable[[list[Any]], Tensor], pending: Sequence[Any], rows: int) -> Iterator[Tensor]:
+    """Run pending patches, or rows, in their order; yield the values of each wave, [row]."""
     with tqdm(total=sum(map(len, pending)), desc="patches", unit="patch", leave=False, delay=2) as progress:
         while pending:
             wave, rest = _first_rows(pending, rows)
             try:
-                values = torch.cat(passed.sweep(wave))
+                values = run(wave)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -88,9 +98,9 @@ def _fewer(rows: int) -> int:
     return rows // 2
 
 
-def _first_rows(patches: Sequence[Patches], rows: int) -> tuple[list[Patches], list[Patches]]:
+def _first_rows(patches: Sequence[Any], rows: int) -> tuple[list[Any], list[Any]]:
     """Return the first so many rows of patches, and the rest."""
-    wave: list[Patches] = []
+    wave: list[Any] = []
     for number, each in enumerate(patches):
         if len(each) > rows:
             first, last = each.split(rows)

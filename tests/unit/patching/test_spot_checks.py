@@ -77,14 +77,15 @@ def nothing_is_put(monkeypatch):
 def shorter_prefix(monkeypatch):
     """Forget the key and value of the position before the first different one."""
 
-    def shorter(prefix, *_):
+    def shorter(recorded, *_):
+        base, source, prefix = recorded
         keys, values = (
             {layer: torch.cat([part[:, :-1], 0 * part[:, -1:]], dim=1) for layer, part in parts.items()}
             for parts in (prefix.keys, prefix.values)
         )
-        return SharedPrefix(keys, values, prefix.change)
+        return base, source, SharedPrefix(keys, values)
 
-    replaced(monkeypatch, Pass, "_prefix", shorter)
+    replaced(monkeypatch, wavefront, "record_both", shorter)
 
 
 def prefix_run_alone(monkeypatch):
@@ -112,7 +113,7 @@ def no_softcap(monkeypatch):
 def block_without_attention(monkeypatch):
     """Let rows skip a block's attention, as if its output were that of the base run."""
 
-    def block(self, layer, rows, inside):
+    def block(self, layer, rows, *_):
         positional, named = self.base.calls[layer]
         with self.model.attention.under(self.prefix):
             base = self.base.sites[layer, "resid_pre"][None]
