@@ -99,39 +99,66 @@ class Rows:
         return [change for change in self.changes if change.layer == layer]
 
 
+@dataclass(frozen=True)
+class AllBut:
+    """Everything of some layers' sites but for some nodes.
+
+    Attributes
+    ----------
+    nodes
+        What is left as it is, at all positions.
+    sites
+        Layers and sites of which everything else is changed.
+    """
+
+    nodes: Collection[Node]
+    sites: Collection[tuple[int, str]]
+
+
+Set = Collection[Node] | AllBut
+"""What is changed in a row."""
+
+
+def nodes_of(one: Set) -> Collection[Node]:
+    """Return the nodes that a set names."""
+    return one.nodes if isinstance(one, AllBut) else one
+
+
+def sites_of(sets: Iterable[Set]) -> set[tuple[int, str]]:
+    """Return all layers and sites in which some sets change anything."""
+    named = {(node.layer, node.site) for one in sets for node in nodes_of(one)}
+    return named | {site for one in sets if isinstance(one, AllBut) for site in one.sites}
+
+
 def rows_of(
-    sets: Sequence[Collection[Node]],
-    source: Source,
-    columns: Callable[[int, str], Tensor | None],
-    all_but: Iterable[tuple[int, str]] = (),
+    sets: Sequence[Set], sites: Iterable[tuple[int, str]], source: Source, columns: Callable[[int, str], Tensor | None]
 ) -> Rows:
-    """Return a row for each set of nodes.
+    """Return a row for each set.
 
     Parameters
     ----------
     sets
-        The nodes that are changed in each row.
+        What is changed in each row.
+    sites
+        Layers and sites in which anything is changed, of `sites_of`.
     source
         What is put in.
     columns
         Which columns are each head's, [head, d_head]; None where a site has no heads.
-    all_but
-        Layers and sites in which, instead, everything is changed that is not in the row's set.
     """
-    whole = list(all_but)
-    by_site: dict[tuple[int, str], list[tuple[int, Node]]] = {site: [] for site in whole}
-    for row, nodes in enumerate(sets):
-        for node in nodes:
-            by_site.setdefault((node.layer, node.site), []).append((row, node))
     changes = []
-    for (layer, site), wanted in sorted(by_site.items()):
-        values = source(layer, site)
-        n_positions = len(values) if any(node.position is not None for _, node in wanted) else 1
-        width = values.shape[-1] if columns(layer, site) is not None or site == "post" else 1
+    for layer, site in sorted(sites):
+        values, heads = source(layer, site), columns(layer, site)
+        named = [[node for node in nodes_of(one) if (node.layer, node.site) == (layer, site)] for one in sets]
+        n_positions = len(values) if any(node.position is not None for nodes in named for node in nodes) else 1
+        width = values.shape[-1] if heads is not None or site == "post" else 1
         mask = torch.zeros(len(sets), n_positions, width, dtype=torch.bool, device=values.device)
-        for row, node in wanted:
-            mask[row, _positions(node, n_positions)] |= _part(node, width, columns(layer, site), values.device)
-        changes.append(Change(layer, site, ~mask if (layer, site) in whole else mask, values[None]))
+        for row, nodes in enumerate(named):
+            for node in nodes:
+                mask[row, _positions(node, n_positions)] |= _part(node, width, heads, values.device)
+        others = [isinstance(one, AllBut) and (layer, site) in one.sites for one in sets]
+        mask ^= torch.tensor(others, device=values.device)[:, None, None]
+        changes.append(Change(layer, site, mask, values[None]))
     return Rows(len(sets), tuple(changes))
 
 

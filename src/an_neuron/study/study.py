@@ -12,13 +12,15 @@ from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
-from an_neuron.prompts.prompt_set import MAIN, WrittenPair, written_pairs
+from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
 from an_neuron.study.model import Model
 
 AUTO = "auto"
 BOOKS = "downloads/books"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
+MOST_HELD_OUT = 16
+"""Held-out prompt pairs on which is measured what takes long in each of them."""
 UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
 """Stands for a model that is not fetched yet: GPT-2 Large. Its jobs are estimated again when it is there."""
 
@@ -234,6 +236,12 @@ class Study:
             "associations": [asdict(listed) for listed in self.associations],
             "top": self.top,
         }
+
+    @property
+    def held_out(self) -> list[dict[str, str]]:
+        """The first held-out prompt pairs, for what takes long in each of them."""
+        held_out = [pair for pair in self.prompt_set if pair.part == HELD_OUT]
+        return [{"clean": pair.clean, "corrupted": pair.corrupted} for pair in held_out[:MOST_HELD_OUT]]
 
     def part(self, *keys: str) -> dict[str, Any]:
         """Return some keys of the study as the configuration spells them, all where none is named; unset ones lack.

@@ -11,7 +11,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import Mean, Negative, Scaled, Value, Zero
 from an_neuron.patching.means import mean_over
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
-from an_neuron.patching.rows import Node
+from an_neuron.patching.rows import AllBut, Node
 from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_neurons, patch_sites
 from an_neuron.patching.together import patch_together
 from an_neuron.prompts.pairs import PromptPair
@@ -89,7 +89,9 @@ def test_all_but_a_set_is_its_complement(engine):
     ]
     without = [node for node in everything if node != NEURON]
     listed = patch_together(engine, [PAIR], METRIC, [without, everything], noising=True)
-    complement = patch_together(engine, [PAIR], METRIC, [[NEURON], []], noising=True, all_but=["post"])
+    sites = [(0, "post"), (1, "post")]
+    sets = [AllBut([NEURON], sites), AllBut([], sites)]
+    complement = patch_together(engine, [PAIR], METRIC, sets, noising=True)
     torch.testing.assert_close(complement.patched, listed.patched, atol=1e-5, rtol=1e-5)
 
 
