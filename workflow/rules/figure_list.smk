@@ -78,6 +78,16 @@ FIGURES = [
         once,
     ),
 ]
+CIRCUIT_FIGURES = [
+    (
+        "plot_ablation",
+        "results/{study}/ablation/losses.h5",
+        "ablation_fig",
+        OVER_A_BOOK,
+        once,
+    ),
+]
+"""Those that only `snakemake NAME_circuit` builds, in the same form."""
 
 
 SETS = [

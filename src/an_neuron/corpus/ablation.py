@@ -1,35 +1,15 @@
 """One pass over a corpus with and without the studied neurons; of each row only sums are kept."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from an_neuron.corpus.ablations import QUANTITIES
+from an_neuron.corpus.ablations import QUANTITIES, Ablation
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.corpus_pass import checked_ids, read_rows
 from an_neuron.errors import UserError
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """What a pass found.
-
-    Attributes
-    ----------
-    sums
-        count and the quantities, by name, as ablation/losses.h5 has them.
-    way
-        That of the `Ablator`.
-    spot_check
-        Largest difference in nats between the first row's losses and those of plain forwards of the whole model.
-    """
-
-    sums: dict[str, np.ndarray]
-    way: str
-    spot_check: float
 
 
 def ablate(ablator: Ablator, rows: Any, size: int | None = None) -> Ablation:

@@ -1,17 +1,16 @@
 """What the model loses over a corpus without its studied neurons: ablation/losses.h5 and ablation/summary.csv."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from an_neuron.corpus.associations import Association, names_of
-from an_neuron.corpus.gathering import GATHERED
+from an_neuron.corpus.associations import Association
 from an_neuron.corpus.intervals import mean_intervals
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, add_associations
-from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import Table
@@ -88,40 +87,30 @@ SUMMARY = Schema(
 )
 
 
-def read_means(gathered: Path, associations: Sequence[Association]) -> list[float] | None:
-    """Read each neuron's mean activation over the corpus, BOS left out.
+@dataclass(frozen=True)
+class Ablation:
+    """What a pass found.
 
-    Parameters
+    Attributes
     ----------
-    gathered
-        activations/associations.h5.
-    associations
-        The associations that it must hold.
-
-    Returns
-    -------
-    list of float or None
-        None of a pass that kept a summary.
-
-    Raises
-    ------
-    DamagedFileError
-        If the file holds others.
+    sums
+        count and the quantities, by name, as ablation/losses.h5 has them.
+    way
+        `above` or `whole`, see `Ablator`.
+    spot_check
+        Largest difference in nats between the first row's losses and those of plain forwards of the whole model.
     """
-    with hdf5.opened(gathered, GATHERED) as file:
-        if hdf5.loaded(file["association_name"]).tolist() != names_of(associations):
-            raise DamagedFileError(gathered, "does not hold the associations of associations.json")
-        if "activation" not in file:
-            return None
-        values = (file["activation"][number][:, 1:] for number in range(len(associations)))
-        return [float(activation.astype(np.float64).mean()) for activation in values]
+
+    sums: dict[str, np.ndarray]
+    way: str
+    spot_check: float
 
 
 def write_losses(
     path: Path,
     associations: Sequence[Association],
     means: Sequence[float] | None,
-    sums: Mapping[str, np.ndarray],
+    ablation: Ablation,
     attributes: Mapping[str, Any],
 ) -> None:
     """Write ablation/losses.h5.
@@ -130,17 +119,20 @@ def write_losses(
     ----------
     means
         Mean activations; None where that intervention was left out.
-    sums
-        count and the quantities, as the schema has them.
+    ablation
+        What a pass found.
+    attributes
+        Root attributes, foil and foil_id among them.
     """
+    how = {"readout": "unembedding", "precision": "highest", "way": ablation.way, "spot_check": ablation.spot_check}
     names = [name for name in INTERVENTIONS if name != "mean" or means is not None]
-    with hdf5.create(path, LOSSES, attributes) as writer:
+    with hdf5.create(path, LOSSES, {**attributes, **how}) as writer:
         add_associations(writer, associations)
         if means is not None:
             writer.add("mean", means)
         writer.add("intervention", names)
         writer.add("place", PLACES)
-        for name, values in sums.items():
+        for name, values in ablation.sums.items():
             writer.add(name, values)
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,19 +12,19 @@ from an_neuron.corpus.ablations import (
     LOSSES,
     PLACES,
     SUMMARY,
+    Ablation,
     ablation_frame,
-    read_means,
     write_losses,
     write_summary,
 )
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.associations import Association
+from an_neuron.corpus.recordings import read_means
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 
 ASSOCIATIONS = [Association(" an", 26, 1, 20, "studied"), Association("b", 2, 0, 8, "listed")]
-ORIGIN = {"foil": " a", "foil_id": 15, "readout": "unembedding", "precision": "highest", "way": "above"}
-ORIGIN |= {"spot_check": 1e-6, "study": "tiny"}
+ORIGIN = {"foil": " a", "foil_id": 15, "study": "tiny"}
 ROWS = np.random.default_rng(5).integers(1, 35, (6, 12)).astype(np.int32)
 ROWS[:, 0] = 0
 
@@ -35,7 +38,7 @@ def table_of(path, means=(0.5, -0.25)):
     sums |= {"probability": 0.5 * count, "probability_change": -change / 10}
     difference = np.stack([1.0 * count[0], np.full((3, 3), np.nan)])
     sums |= {"logit_difference": difference, "logit_difference_change": np.stack([-change[0], np.nan * change[1]])}
-    write_losses(path, ASSOCIATIONS, means, sums, ORIGIN)
+    write_losses(path, ASSOCIATIONS, means, Ablation(sums, "above", 1e-6), ORIGIN)
     return hdf5.read(path, LOSSES)
 
 
@@ -89,9 +92,8 @@ def test_a_summary_has_no_means(tmp_path, tiny_of):
 
 def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):
     found = ablate(Ablator(tiny_of("llama").raw, ASSOCIATIONS, 15, [0.5, -0.25]), ROWS)
-    attributes = {**ORIGIN, "way": found.way, "spot_check": found.spot_check}
     for name in "ab":
-        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found.sums, attributes)
+        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found, ORIGIN)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     frame = ablation_frame(hdf5.read(tmp_path / "a.h5", LOSSES))
     first = frame.iloc[2]
@@ -100,8 +102,5 @@ def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):
 
 
 def test_describing_needs_no_torch():
-    import subprocess
-    import sys
-
     code = "import sys, an_neuron.corpus.ablations; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
