@@ -140,8 +140,12 @@ class Ablator:
             If it is by more than rounding.
         """
         worst = float((found - expected).abs().max())
-        if not worst <= tolerance(self._decoder.dtype) * max(1.0, float(expected.abs().max())):
-            raise UserError(f"Losses differ by up to {worst:.1e} nats from those of plain forwards of the whole model.")
+        allowed = tolerance(self._decoder.dtype) * max(1.0, float(expected.abs().max()))
+        if not worst <= allowed:
+            raise UserError(
+                f"In row 0 of the corpus losses differ by up to {worst:.1e} nats from those of plain forwards of this "
+                f"model ({type(self._decoder.model).__name__}), and rounding makes at most {allowed:.1e}."
+            )
         return worst
 
     def _ablations(self) -> Iterator[tuple[Neuron, str]]:
