@@ -179,6 +179,7 @@ CHANGES = {
         replace("src/an_neuron/figures/top_predictions.py", "#687187", "#687188"),
         {"plot_predictor": 1},
     ),
+    "what only the circuit uses": (append("src/an_neuron/corpus/ablator.py", "\nMORE = 1\n"), {}),
     "what everything uses": (append("src/an_neuron/files/atomic.py", "\nMORE = 1\n"), EVERYTHING),
     "an exception": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), {}),
     "a script": (

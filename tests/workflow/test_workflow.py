@@ -20,6 +20,7 @@ from an_neuron.files import hdf5
 pytestmark = pytest.mark.workflow
 PNG_SIZE = (4 * 1048, 4 * 512)
 CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
+CAPTIONS_OF_CIRCUIT = ("ablation",)  # they stand in that of `orchard_circuit`
 
 
 @pytest.fixture
@@ -148,8 +149,37 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
-        if caption.stem not in {*CAPTIONS_OF_COMPARISON, "prompt_set"}:  # the orchard has none of these
+        if caption.stem not in {
+            *CAPTIONS_OF_COMPARISON,
+            *CAPTIONS_OF_CIRCUIT,
+            "prompt_set",
+        }:  # the orchard has none of these
             assert first_words(caption) in page, caption
+
+
+def test_the_neuron_is_needed_where_its_token_follows_and_nowhere_else(built, tmp_path):
+    """The target `orchard_circuit` asks for it, `orchard` does not."""
+    project = built.copied(tmp_path / "ablated")
+    planned = project.jobs("orchard_circuit")
+    assert all(planned[job] == 1 for job in ("ablate_neurons", "summarize_ablation", "plot_ablation"))
+    assert project.jobs("orchard") == {}
+    folder = project.folder / "results" / "orchard"
+    project.build("results/orchard/ablation/summary.csv", "results/orchard/figures/html/ablation_fig.html")
+    assert "Loss Over the Corpus Without Layer 2 Neuron 104" in (folder / "figures/html/ablation_fig.html").read_text()
+    losses = hdf5.read(folder / "ablation" / "losses.h5")
+    assert losses.attributes["way"] == "above"
+    assert losses.attributes["spot_check"] < 1e-3
+    with (folder / "ablation" / "summary.csv").open(encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["token"], row["layer"], row["index"]) == ("' an'", "2", "104")
+        ]
+    assert len(rows) == 3 * 3
+    token, foil, elsewhere = (row for row in rows if row["intervention"] == "zero")
+    assert sum(int(row["n"]) for row in (token, foil, elsewhere)) == 543 * 127
+    assert float(token["loss_change_low"]) > 1
+    assert float(token["logit_difference_change_high"]) < -2
+    assert abs(float(foil["loss_change"])) < 0.01
+    assert abs(float(elsewhere["loss_change"])) < 0.002
 
 
 def test_built_studies_are_compared_and_no_study_is_built(built, tmp_path):

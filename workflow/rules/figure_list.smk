@@ -78,6 +78,16 @@ FIGURES = [
         once,
     ),
 ]
+CIRCUIT_FIGURES = [
+    (
+        "plot_ablation",
+        "results/{study}/ablation/losses.h5",
+        "ablation_fig",
+        OVER_A_BOOK,
+        once,
+    ),
+]
+"""Those that only `snakemake NAME_circuit` builds, in the same form."""
 
 
 SETS = [
@@ -147,6 +157,33 @@ SETS = [
     ),
 ]
 """Figures of a kind, which one job draws in one browser: for each its table, its file's name and its caption."""
+CIRCUIT_SETS = [
+    (
+        "plot_circuit",
+        [
+            ("results/{study}/circuit/circuit.h5", "circuit_fig", "circuit"),
+            ("results/{study}/circuit/curves.h5", "recovery_curves_fig", "curves"),
+            (
+                "results/{study}/circuit/curves.h5",
+                "faithfulness_curves_fig",
+                "faithfulness",
+            ),
+            (
+                "results/{study}/circuit/dose_response.h5",
+                "dose_response_fig",
+                "dose_response",
+            ),
+            (
+                "results/{study}/drivers/neurons.h5",
+                "driving_neurons_fig",
+                "driving_neurons",
+            ),
+        ],
+        DRIVERS,
+        once,
+    ),
+]
+"""Those that only `snakemake NAME_circuit` builds, in the same form."""
 
 
 def named_by_wildcards(rule, figure):

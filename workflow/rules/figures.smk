@@ -1,7 +1,13 @@
 """Figures: one table each, in every format of the configuration; none runs a model. `figure_list.smk` lists them."""
 
-for drawer, table, figure, category, wildcards_of in FIGURES:
+for drawer, _, figure, _, wildcards_of in FIGURES:
     TARGETS[drawer] = figure_targets(figure, wildcards_of)
+
+for drawer, _, figure, _, wildcards_of in CIRCUIT_FIGURES:
+    CIRCUIT_TARGETS[drawer] = figure_targets(figure, wildcards_of)
+
+
+for drawer, table, figure, category, wildcards_of in FIGURES + CIRCUIT_FIGURES:
     job_name = named_by_wildcards(drawer, figure)
 
     rule:
@@ -25,8 +31,16 @@ for drawer, table, figure, category, wildcards_of in FIGURES:
             "../scripts/{params.script}.py"
 
 
-for drawer, figures, category, wildcards_of in SETS:
+for drawer, figures, _, wildcards_of in SETS:
     TARGETS[drawer] = all_targets([figure for _, figure, _ in figures], wildcards_of)
+
+for drawer, figures, _, wildcards_of in CIRCUIT_SETS:
+    CIRCUIT_TARGETS[drawer] = all_targets(
+        [figure for _, figure, _ in figures], wildcards_of
+    )
+
+
+for drawer, figures, category, wildcards_of in SETS + CIRCUIT_SETS:
     job_name = named_by_wildcards(drawer, figures[0][1])
 
     rule:

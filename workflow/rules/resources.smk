@@ -78,3 +78,11 @@ def one_shard(study, wildcards):
     return cost.corpus_operations(
         study.known_shape(), study.corpus.n_ctx, tokens, config["shards"]
     )
+
+
+def ablated_corpus(study, wildcards):
+    """Return how many operations the pass with each association's neuron ablated makes at most."""
+    n_neurons = 1 + len(study.associations) + study.top
+    return cost.ablation_operations(
+        study.known_shape(), study.corpus.n_ctx, corpus_tokens(study), n_neurons
+    )

@@ -6,7 +6,7 @@ does not fit the device's memory is launched again with half as many rows.
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,21 @@ from an_neuron.corpus.recorded import Recorded
 from an_neuron.errors import UserError, is_out_of_memory
 
 log = logging.getLogger(__name__)
+
+
+class RowReader(Protocol):
+    """A model that reads rows of token ids."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    @property
+    def d_vocab(self) -> int:
+        """Size of its vocabulary."""
+
+    def read(self, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run rows of token ids, [row, pos]; return what is read there, each [..., row, pos]."""
 
 
 def record(
@@ -47,20 +62,42 @@ def record(
         If a token id is not in the vocabulary, an activation, margin or other value is not finite (the message says
         where), or not even a row fits the device.
     """
+    for batch, parts in read_rows(reader, rows, first, upto, size, "corpus"):
+        recorded = Recorded(*parts)
+        _check_finite(reader, recorded, batch.first)
+        yield recorded
+
+
+def read_rows(
+    reader: RowReader, rows: Any, first: int = 0, upto: int | None = None, size: int | None = None, what: str = "corpus"
+) -> Iterator[tuple[Batch, list[np.ndarray]]]:
+    """Read rows of a corpus in batches; parameters and errors are those of `record`, but any value may stand there.
+
+    Parameters
+    ----------
+    what
+        Name of the progress.
+
+    Yields
+    ------
+    tuple of Batch and list of numpy.ndarray
+        The batch, and what was read at the rows of it that are kept, each [..., row, pos].
+    """
     upto, n_ctx = len(rows) if upto is None else upto, rows.shape[1]
-    batches = _launched(reader, rows, first, upto, size or rows_per_batch(n_ctx, reader.on_cpu))
-    with tqdm(total=(upto - first) * n_ctx, desc="corpus", unit="token", unit_scale=True, mininterval=2) as progress:
-        for recorded in _fetched_one_behind(batches):
-            yield recorded
-            progress.update(recorded.top_prediction.size)
+    size = size or rows_per_batch(n_ctx, reader.device.type == "cpu")
+    flights = _launched(reader, rows, first, upto, size)
+    with tqdm(total=(upto - first) * n_ctx, desc=what, unit="token", unit_scale=True, mininterval=2) as progress:
+        for flight in _one_behind(flights):
+            yield flight.batch, flight.fetch()
+            progress.update((flight.batch.upto - flight.batch.first) * n_ctx)
 
 
 class _Flight:
     """A batch on its way through the device."""
 
-    def __init__(self, reader: Reader, rows: Any, batch: Batch) -> None:
-        self.batch, self._reader = batch, reader
-        ids = _checked_ids(reader, rows[batch.start : batch.stop], batch.start)
+    def __init__(self, reader: RowReader, rows: Any, batch: Batch) -> None:
+        self.batch = batch
+        ids = checked_ids(reader, rows[batch.start : batch.stop], batch.start)
         sent = torch.from_numpy(ids.astype(np.int64))
         if reader.device.type == "cuda":
             sent = sent.pin_memory()
@@ -73,16 +110,14 @@ class _Flight:
         elif reader.device.type == "mps":
             torch.mps.synchronize()
 
-    def fetch(self) -> Recorded:
-        """Return the kept rows, once they are there; stop where they are not finite numbers."""
+    def fetch(self) -> list[np.ndarray]:
+        """Return the kept rows, once they are there."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        recorded = Recorded(*(part[..., self.batch.kept, :].numpy() for part in self._parts))
-        _check_finite(self._reader, recorded, self.batch.first)
-        return recorded
+        return [part[..., self.batch.kept, :].numpy() for part in self._parts]
 
 
-def _launched(reader: Reader, rows: Any, first: int, upto: int, size: int) -> Iterator[_Flight]:
+def _launched(reader: RowReader, rows: Any, first: int, upto: int, size: int) -> Iterator[_Flight]:
     """Launch one batch after the other; after running out of memory, with half as many rows."""
     while first < upto:
         try:
@@ -96,15 +131,15 @@ def _launched(reader: Reader, rows: Any, first: int, upto: int, size: int) -> It
         first = flight.batch.upto
 
 
-def _fetched_one_behind(flights: Iterable[_Flight]) -> Iterator[Recorded]:
-    """Fetch each batch when the next one is launched."""
+def _one_behind(flights: Iterable[_Flight]) -> Iterator[_Flight]:
+    """Hand on each batch when the next one is launched."""
     waiting: _Flight | None = None
     for flight in flights:
         if waiting:
-            yield waiting.fetch()
+            yield waiting
         waiting = flight
     if waiting:
-        yield waiting.fetch()
+        yield waiting
 
 
 def _halved(size: int) -> int:
@@ -115,7 +150,7 @@ def _halved(size: int) -> int:
     return size // 2
 
 
-def _checked_ids(reader: Reader, ids: np.ndarray, start: int) -> np.ndarray:
+def checked_ids(reader: RowReader, ids: np.ndarray, start: int) -> np.ndarray:
     """Refuse ids that the embedding does not have, which a GPU would answer with a crash."""
     if wrong := np.argwhere((ids < 0) | (ids >= reader.d_vocab)).tolist():
         row, pos = wrong[0]

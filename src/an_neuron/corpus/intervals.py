@@ -57,6 +57,27 @@ def correlations(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> dict[str, E
     return {name: Estimate(float(value), *_middle_95(drawn[name])) for name, value in values.items()}
 
 
+def mean_intervals(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % bootstrap intervals, by row, of the means sums / counts of all rows.
+
+    Parameters
+    ----------
+    sums, counts
+        Of each row of a corpus and each mean, [row, mean].
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Lower and upper ends, [mean]; NaN where there is nothing, or only one row.
+    """
+    drawn = [np.full((1, sums.shape[1]), np.nan)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn += [(weight @ sums) / (weight @ counts) for weight in _resampled(np.arange(len(sums)))]
+    ends = [_middle_95([column]) for column in np.concatenate(drawn).T]
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, high
+
+
 def pearson(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the correlation of values, [n] or [sample, n], that occur `weight` times, [sample, n]; NaN without any."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -61,7 +61,7 @@ class Reader:
     ) -> None:
         if readout not in READOUTS or precision not in PRECISIONS:
             raise UserError(f"Readout is one of {READOUTS}, precision one of {PRECISIONS}; not {readout}, {precision}.")
-        _check_associations(bridge, associations, foil)
+        check_associations(bridge, associations, foil)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
         self.d_vocab, self.signed = decoder.d_vocab, decoder.gated
@@ -91,7 +91,7 @@ class Reader:
         hooks += [
             (module, "in", rows_apart(self._taking(layer, by_layer), len(ids))) for layer, module in self._down.items()
         ]
-        with _matmul_precision("highest" if self.precision == "highest" else "high"), hooked(hooks):
+        with matmul_precision("highest" if self.precision == "highest" else "high"), hooked(hooks):
             self._model(input_ids=ids, use_cache=False)
             blocks = self._readout.blocks(residuals[0].float().flatten(0, 1), self.d_vocab)
             margin, *others = read_logits(blocks, self._tokens, self._choice)
@@ -109,7 +109,8 @@ class Reader:
         return take
 
 
-def _check_associations(bridge: TransformerBridge, associations: Sequence[Association], foil: int | None) -> None:
+def check_associations(bridge: TransformerBridge, associations: Sequence[Association], foil: int | None) -> None:
+    """Refuse tokens and neurons that a model does not have."""
     cfg = bridge.cfg
     for token in [*studied_tokens(associations), *([] if foil is None else [foil])]:
         if not 0 <= token < cfg.d_vocab:
@@ -123,7 +124,8 @@ def _check_associations(bridge: TransformerBridge, associations: Sequence[Associ
 
 
 @contextmanager
-def _matmul_precision(name: str) -> Iterator[None]:
+def matmul_precision(name: str) -> Iterator[None]:
+    """Let float32 matrix products be as exact as torch's name says, as long as a context lasts."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name)
     try:

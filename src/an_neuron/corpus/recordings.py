@@ -1,6 +1,6 @@
 """Reading one association's part of activations/associations.h5."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from an_neuron.corpus.associations import Association, names_of
 from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, token_places
 from an_neuron.corpus.summaries import Summary, read_summary
@@ -116,3 +117,32 @@ def read_association(path: Path, name: str) -> Table:
             "vocabulary": loaded(recorded.file["vocabulary"]),
         }
         return Table(path, datasets, recorded.attributes)
+
+
+def read_means(gathered: Path, associations: Sequence[Association]) -> list[float] | None:
+    """Read each neuron's mean activation over the corpus, BOS left out.
+
+    Parameters
+    ----------
+    gathered
+        activations/associations.h5.
+    associations
+        The associations that it must hold.
+
+    Returns
+    -------
+    list of float or None
+        None of a pass that kept a summary.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file holds others.
+    """
+    with opened(gathered, GATHERED) as file:
+        if loaded(file["association_name"]).tolist() != names_of(associations):
+            raise DamagedFileError(gathered, "does not hold the associations of associations.json")
+        if "activation" not in file:
+            return None
+        values = (file["activation"][number][:, 1:] for number in range(len(associations)))
+        return [float(activation.astype(np.float64).mean()) for activation in values]

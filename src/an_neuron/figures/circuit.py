@@ -49,7 +49,7 @@ def circuit_fig(table: Table) -> go.Figure:
     figure.update_layout(plot_bgcolor="white", showlegend=True, legend_title_text="")
     add_subtitle(
         figure,
-        "Sizes: recovery of the logit difference by a node alone. Lines: by the direct path from one to the other alone; "
+        "Size: recovery of the logit difference by a node alone. Line: by the direct path from one to the other alone; "
         "green helps, red works against",
     )
     return figure
@@ -124,6 +124,7 @@ def _add_nodes(
         return
     effect = table["on_metric"][nodes]
     names = [_label(table, node) for node in nodes]
+    tokens = [_tokens(table, int(position)) for position in table["position"][nodes]]
     figure.add_trace(
         go.Scatter(
             x=x[nodes],
@@ -139,10 +140,7 @@ def _add_nodes(
                 "size": np.maximum(10, LARGEST * np.sqrt(np.abs(effect))),
                 "line": {"color": "white", "width": 1.5},
             },
-            hovertext=[
-                f"{name} at {_tokens(table, int(table['position'][node]))}"
-                for name, node in zip(names, nodes, strict=True)
-            ],
+            hovertext=[f"{name} at {token}" for name, token in zip(names, tokens, strict=True)],
             customdata=np.column_stack([effect, table["direct_on_metric"][nodes]]),
             hovertemplate=hover(
                 "%{hovertext}", "Recovery alone=%{customdata[0]:.3f}", "Directly to the logits=%{customdata[1]:.3f}"

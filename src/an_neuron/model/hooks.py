@@ -1,6 +1,6 @@
 """Reading and changing what goes in and out of a model's modules, as long as a context lasts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,6 +79,12 @@ def noting_calls(blocks: Sequence[nn.Module], calls: list[Call]) -> Iterator[Non
     finally:
         for handle in handles:
             handle.remove()
+
+
+def hand_on_more(calls: Sequence[Call]) -> bool:
+    """Say whether blocks share anything else than the residual stream, such as other layers' keys (Gemma 4)."""
+    handed = (value for positional, named in calls for value in (*positional, *named.values()))
+    return any(isinstance(value, (Mapping, MutableSequence)) and bool(value) for value in handed)
 
 
 def first(output: Any) -> Tensor:

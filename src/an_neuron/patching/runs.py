@@ -1,6 +1,6 @@
 """What the base run and the source run of a prompt pair leave behind: recorded once, read by every wave."""
 
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from an_neuron.errors import UserError
-from an_neuron.model.hooks import Call, Hook, hooked, noting_calls, rows_apart
+from an_neuron.model.hooks import Call, Hook, hand_on_more, hooked, noting_calls, rows_apart
 from an_neuron.patching.attention import SharedPrefix
 from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.wave_model import WaveModel
@@ -101,8 +101,7 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
     run, seeing = recorder.run, SharedPrefix(change=recorder.see)
     with model.attention.under(seeing), hooked(recorder.hooks()), noting_calls(model.blocks, run.calls):
         model.model(model.batch(ids), past_key_values=cache, use_cache=True)
-    handed = [value for positional, named in run.calls for value in (*positional, *named.values())]
-    if any(isinstance(value, (Mapping, MutableSequence)) and value for value in handed):
+    if hand_on_more(run.calls):
         raise UserError("its blocks hand on more than the residual stream")
     if len(recorder.attended) < model.n_layers:
         raise UserError("not every one of its blocks attends through transformers' attention interface")

@@ -98,6 +98,11 @@ def corpus_operations(shape: Shape, n_ctx: int | None, n_tokens: int, shards: in
     return -(-n_tokens // shards) * token_operations(shape, row_length(n_ctx, shape))
 
 
+def ablation_operations(shape: Shape, n_ctx: int | None, n_tokens: int, n_neurons: int) -> int:
+    """Return the operations of a pass with each of some neurons ablated in three ways, at most: all in layer 0."""
+    return (1 + 3 * n_neurons) * corpus_operations(shape, n_ctx, n_tokens, 1)
+
+
 def corpus_tokens(rows: Path, *texts: Path) -> int:
     """Return about how many tokens a corpus has: by the file of its tokens, else the first text that is there."""
     if rows.exists():

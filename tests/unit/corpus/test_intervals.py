@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from an_neuron.corpus import intervals
-from an_neuron.corpus.intervals import correlations, pearson, ranks, spearman, wilson_interval
+from an_neuron.corpus.intervals import correlations, mean_intervals, pearson, ranks, spearman, wilson_interval
 
 
 def test_wilson_intervals_are_those_done_by_hand():
@@ -73,3 +73,24 @@ def test_one_group_has_no_interval_and_no_values_no_correlation():
     assert np.isnan([one.low, one.high]).all()
     for none in correlations(np.empty(0), np.empty(0), np.empty(0)).values():
         assert np.isnan([none.value, none.low, none.high]).all()
+
+
+def test_intervals_of_means_are_those_of_drawing_rows_one_sample_after_the_other(monkeypatch):
+    monkeypatch.setattr(intervals, "N_RESAMPLES", 50)
+    generator = np.random.default_rng(3)
+    sums, counts = generator.normal(size=(6, 2)), generator.integers(1, 5, (6, 2)).astype(float)
+    draws = np.random.default_rng(intervals.SEED).multinomial(6, [1 / 6] * 6, size=50)
+    samples = [np.repeat(np.arange(6), draw) for draw in draws]
+    drawn = np.array([sums[sample].sum(0) / counts[sample].sum(0) for sample in samples])
+    low, high = mean_intervals(sums, counts)
+    assert low == pytest.approx(np.quantile(drawn, 0.025, axis=0))
+    assert high == pytest.approx(np.quantile(drawn, 0.975, axis=0))
+
+
+def test_intervals_of_means_done_by_hand():
+    """Of two rows a sample holds one of them twice, or both: the means 0, 1 and 3, each often enough to be an end."""
+    sums, counts = np.array([[0.0, 2, 0], [6.0, 4, 0]]), np.array([[4.0, 1, 0], [2.0, 2, 0]])
+    low, high = mean_intervals(sums, counts)
+    assert low.tolist() == pytest.approx([0, 2, np.nan], nan_ok=True)
+    assert high.tolist() == pytest.approx([3, 2, np.nan], nan_ok=True)
+    assert np.isnan(mean_intervals(sums[:1], counts[:1])).all(), "one row has no interval"

@@ -63,6 +63,10 @@ def test_a_shard_costs_its_share_of_the_tokens():
     assert cost.corpus_operations(SMALL, None, 1000, 3) == 334 * operations.token_operations(SMALL, 64)
 
 
+def test_an_ablation_costs_a_pass_and_three_for_each_neuron_at_most():
+    assert cost.ablation_operations(SMALL, 32, 1000, 2) == 7 * cost.corpus_operations(SMALL, 32, 1000, 1)
+
+
 def test_tokens_are_counted_by_the_best_file_that_is_there(tmp_path):
     rows, text, book = (tmp_path / name for name in ("tokens.h5", "text.txt", "book.html"))
     assert cost.corpus_tokens(rows, text, book) == cost.A_BOOK
