@@ -123,7 +123,7 @@ def _add_nodes(
     if not len(nodes):
         return
     effect = table["on_metric"][nodes]
-    names = [_label(table, node) for node in nodes]
+    names = [_label(table, int(node)) for node in nodes]
     tokens = [_tokens(table, int(position)) for position in table["position"][nodes]]
     figure.add_trace(
         go.Scatter(

@@ -66,7 +66,7 @@ def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: 
     tasks = [Task(each, passed.changing(each), passed.base_value.repeat(len(each))) for each in patches]
     ordered = sorted(tasks, key=lambda task: task.patches.rank)
     pending = [task.pending for task in ordered]
-    values = torch.cat(list(in_waves(run, pending, rows)))
+    values = torch.cat([passed.base_value.new_empty(0), *in_waves(run, pending, rows)])
     for task, measured in zip(ordered, values.split([len(each) for each in pending]), strict=True):
         task.values[task.changing] = measured
     return [task.values for task in tasks]
@@ -74,6 +74,7 @@ def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: 
 
 def in_waves(run: Callable[[list[Any]], Tensor], pending: Sequence[Any], rows: int) -> Iterator[Tensor]:
     """Run pending patches, or rows, in their order; yield the values of each wave, [row]."""
+    pending = [each for each in pending if len(each)]
     with tqdm(total=sum(map(len, pending)), desc="patches", unit="patch", leave=False, delay=2) as progress:
         while pending:
             wave, rest = _first_rows(pending, rows)

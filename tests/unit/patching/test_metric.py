@@ -8,7 +8,7 @@ from an_neuron.errors import UserError
 from an_neuron.patching.drivers import drive
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import HeadOutput, NeuronActivation, Stream, layers_before
-from an_neuron.patching.sweeps import patch_heads, patch_neurons, patch_sites
+from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_neurons, patch_sites
 from an_neuron.prompts.pairs import PromptPair
 
 PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -147,3 +147,12 @@ def test_drivers_cover_all_layers(tiny_gpt2):
     assert sites["attn_out"].patched.shape == (1, 2, len(PAIR.clean))
     assert heads["z"].recovery[1].tolist() == [0, 0, 0, 0]
     assert float(heads["z"].recovery[0].abs().max()) > 0
+
+
+def test_neurons_that_do_not_change_leave_a_metric_inside_as_it_is(micro):
+    """Neuron 2 is never active, so that no row is left to run; neuron 0 is 1 at the clean token alone."""
+    pair = PromptPair([0, 1], [0, 2])
+    swept = patch_listed_neurons(
+        Engine(micro.load()), [pair], Stream(0, site="mlp_out", direction=[1, 1, 0, 0]), [(0, 2)]
+    )
+    assert float(swept.recovery[0]) == 0
