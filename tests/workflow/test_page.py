@@ -69,9 +69,10 @@ def place_of(page, figure, name):
     page.locator(f"#{figure}").scroll_into_view_if_needed()
     return page.evaluate(
         """([figure, name]) => {
-            const plot = document.getElementById(figure), box = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
-            const trace = plot.data.find(each => each.customdata.includes(name)), point = trace.customdata.indexOf(name);
-            return [box.x + xaxis._offset + xaxis.d2p(trace.x[point]), box.y + yaxis._offset + yaxis.d2p(trace.y[point])];
+            const plot = document.getElementById(figure), box = plot.getBoundingClientRect();
+            const { xaxis, yaxis } = plot._fullLayout, trace = plot.data.find(each => each.customdata.includes(name));
+            const point = trace.customdata.indexOf(name), x = xaxis.d2p(trace.x[point]), y = yaxis.d2p(trace.y[point]);
+            return [box.x + xaxis._offset + x, box.y + yaxis._offset + y];
         }""",
         [figure, name],
     )
@@ -194,7 +195,8 @@ def test_without_plotly_all_but_the_figures_is_there(opened, page_file, tmp_path
 
 def test_without_scripts_texts_and_tables_are_there(opened, page_file):
     page = opened(page_file, drawn=False, java_script_enabled=False)
-    expect(page.locator("noscript")).to_contain_text("need JavaScript")
+    expect(page.locator(".lead")).to_contain_text("Neuron 2.104 of resources/orchard/model")
+    expect(page.locator("#find")).to_be_hidden()
     assert page.locator("#top-neurons tbody tr").count() == 2
 
 

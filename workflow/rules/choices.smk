@@ -124,7 +124,10 @@ def associations_of(study):
 def recorded_values(study):
     """Return the files with every value of a corpus pass, where they are kept."""
     shards = [shard.format(study=study.name) for shard in SHARDS]
-    return {"gathered": f"{study.results}/activations/associations.h5", "shards": shards}
+    return {
+        "gathered": f"{study.results}/activations/associations.h5",
+        "shards": shards,
+    }
 
 
 def compared_foil(wildcards):

@@ -25,15 +25,15 @@ rule write_page:
         unpack(chosen_neuron),
         unpack(what_findings_tell),
         unpack(what_pages_show),
-        finding="results/{study}/finding.txt",
-        tokens="results/{study}/prompts/tokens.h5",
-        predictions="results/{study}/prompts/predictions.h5",
         **{site: f"results/{{study}}/patching/{site}.h5" for site in SITES.values()},
         **{site: f"results/{{study}}/patching/heads/{site}.h5" for site in HEAD_SITES},
         **{
             f"driving_{site}": f"results/{{study}}/drivers/{site}.h5"
             for site in SITES.values()
         },
+        finding="results/{study}/finding.txt",
+        tokens="results/{study}/prompts/tokens.h5",
+        predictions="results/{study}/prompts/predictions.h5",
         driving_z="results/{study}/drivers/heads_z.h5",
         map="results/{study}/patching/neurons/map.h5",
         attribution="results/{study}/patching/neurons/attribution.h5",

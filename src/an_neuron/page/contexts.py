@@ -10,7 +10,6 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import printable
 from an_neuron.page.values import rounded
 
-
 Context = dict[str, Any]
 """context: a list of [text, activation], both as the page shows them; at: which of them is the place."""
 

@@ -21,7 +21,11 @@ def render(template: str, **values: Any) -> str:
         What it shows. Texts are escaped, unless a template says that one is JSON.
     """
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     files = {name.replace(".", "_"): (FOLDER / name).read_text(encoding="utf-8") for name in INLINE}
     return environment.get_template(template).render(**files, **values) + "\n"

@@ -43,4 +43,6 @@ def write_studies_page(
         for one in built
     ]
     rows = compared.to_dict("records")
-    write_text(path, render("studies.html", studies=studies, rows=rows, said=summary(compared, absent), formats=formats))
+    write_text(
+        path, render("studies.html", studies=studies, rows=rows, said=summary(compared, absent), formats=formats)
+    )

@@ -54,7 +54,7 @@ def write_study_page(path: Path, results: Results, plotly: Path) -> None:
         path,
         render(
             "study.html",
-            title=f'Neuron {neuron_name(*results.neuron)}, behind "{printable(of["answer"])}"',
+            title=_title(results),
             study=str(of["study"]),
             model=str(of["model"]),
             sentences=sentences,
@@ -64,3 +64,9 @@ def write_study_page(path: Path, results: Results, plotly: Path) -> None:
             formats=results.formats,
         ),
     )
+
+
+def _title(results: Results) -> str:
+    """Return the page's title; no line ends within the token."""
+    answer = printable(results.table("map").attributes["answer"]).replace(" ", "\N{NO-BREAK SPACE}")
+    return f'Neuron {neuron_name(*results.neuron)}, behind "{answer}"'

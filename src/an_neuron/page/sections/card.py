@@ -59,7 +59,7 @@ def association_card(table: Table, contexts: Sequence[Context]) -> dict[str, Any
 
 
 def written_tokens(weights: Table) -> dict[str, list[list[Any]]]:
-    """Return the tokens whose logits a positive activation raises and lowers most, with W_out . W_U, and the most first."""
+    """Return the tokens whose logits a positive activation raises and lowers most, and W_out . W_U; the most first."""
     dots = weights["W_out_dot_W_U"]
     order = np.argsort(-dots, kind="stable")
     chosen = {"raised": order[:WRITTEN], "lowered": order[::-1][:WRITTEN]}

@@ -23,7 +23,9 @@ SWEEPS = {
 def controls_section(results: Results) -> Section:
     """Show the spot checks of every sweep, what is weak, and how often published values were met."""
     _, weak = read_finding(results.path("finding"))
-    checks = [row for name, title in SWEEPS.items() for table in results.tables(name) for row in spot_checks(table, title)]
+    checks = [
+        row for name, title in SWEEPS.items() for table in results.tables(name) for row in spot_checks(table, title)
+    ]
     verdicts = _verdicts(results.path("published")) if "published" in results else {}
     shown = {"weak": weak, "checks": checks, "rounding": max((row["difference"] for row in checks), default=0.0)}
     return Section("controls", "Controls", shown | {"verdicts": verdicts})

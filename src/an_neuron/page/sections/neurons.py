@@ -22,7 +22,7 @@ def neurons_section(results: Results) -> Section:
 
 
 def listed_neurons(table: Table) -> dict[str, dict[str, Any]]:
-    """Return the neurons of the largest absolute recovery by name: rank, recovery, change, tokens raised and lowered."""
+    """Return the neurons of the largest absolute recovery by name: rank, recovery, change, and their tokens."""
     names = map(neuron_name, table["top_layer"].tolist(), table["top_index"].tolist())
     rows = zip(names, *(table[f"top_{name}"].tolist() for name in ("recovery", "change")), table["top_tokens"],
                table["lowered_tokens"], strict=True)  # fmt: skip

@@ -55,7 +55,7 @@ def head_maps(tables: Mapping[str, Table]) -> dict[str, Any]:
 
 
 def _maps(recovery: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Return maps, and the largest absolute value of all of them, at which their one scale ends; None where all is NaN."""
+    """Return maps, and their largest absolute value, at which their one scale ends; None where all is NaN."""
     finite = np.concatenate([values[np.isfinite(values)] for values in recovery.values()])
     limit = rounded(np.abs(finite).max()) if finite.size else None
     return {"maps": [{"title": title, "z": rounded(values, 4)} for title, values in recovery.items()], "limit": limit}
@@ -64,6 +64,10 @@ def _maps(recovery: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _columns(clean: np.ndarray, corrupted: np.ndarray) -> list[str]:
     """Return the name of each position: its token, or both; of several prompt pairs, how far it is from the last."""
     if len(clean) > 1:
-        return [f"{place - clean.shape[1] + 1}" if place < clean.shape[1] - 1 else "last" for place in range(clean.shape[1])]
+        return [
+            f"{place - clean.shape[1] + 1}" if place < clean.shape[1] - 1 else "last" for place in range(clean.shape[1])
+        ]
     tokens = zip(clean[0], corrupted[0], strict=True)
-    return [printable(one) if one == other else f"{printable(one)} / {printable(other).strip()}" for one, other in tokens]
+    return [
+        printable(one) if one == other else f"{printable(one)} / {printable(other).strip()}" for one, other in tokens
+    ]

@@ -40,7 +40,7 @@ function heatMaps({ maps, columns, axis, limit }, width) {
   const each = Math.max(190, Math.min(330, layers * 12)), rows = wide ? 1 : n;
   const height = rows * (each + below + above);
   const layout = { annotations: [], coloraxis: { colorscale: isDark() ? DIVERGING_DARK : DIVERGING, cmin: -limit, cmax: limit,
-    colorbar: { title: { text: "recovery", side: "right" }, thickness: 12, len: each / height, y: 1 - above / height, ypad: 0, yanchor: "top", outlinewidth: 0 } } };
+    colorbar: { title: wide ? { text: "recovery", side: "right" } : undefined, thickness: 12, len: each / height, y: 1 - above / height, ypad: 0, yanchor: "top", outlinewidth: 0 } } };
   const gap = 0.035, share = (1 - gap * (n - 1)) / n;
   const traces = maps.map((map, place) => {
     const id = place ? place + 1 : "", top = 1 - place * (each + below + above) / height;
@@ -59,8 +59,8 @@ function heatMaps({ maps, columns, axis, limit }, width) {
 
 // ---- neurons: points, the strongest with their names where there is room
 
-function named(points, range, size) {
-  const taken = points.map(([x, y]) => pixel(x, y, range, size)).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]), labels = [];
+function named(points, drawn, range, size) {
+  const taken = [...points, ...drawn].map(([x, y]) => pixel(x, y, range, size)).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]), labels = [];
   for (const [x, y, text] of points) {
     const [left, top] = pixel(x, y, range, size), w = 7.4 * text.length + 4, h = 18;
     const sides = [["left", "middle", 7, 0, left + 7, top - h / 2], ["right", "middle", -7, 0, left - 7 - w, top - h / 2],
@@ -105,7 +105,8 @@ function neuronMap(_, width) {
   const range = [[-0.01 * layers, 1.01 * layers], padded(y, 0.08)], height = width < NARROW ? 360 : 440;
   const size = [width - margin.l - margin.r, height - margin.t - margin.b], step = Math.ceil(24 * layers / size[0]);
   const shown = strongest(strength, width < NARROW ? 5 : 9).filter((place, rank, all) => !rank || strength[place] > 0.05 * strength[all[0]]);
-  const labels = named(shown.map(place => [x[place], y[place], [nameOf(place), neurons.listed[nameOf(place)]?.raised[0]].filter(Boolean).join("  ")]), range, size);
+  const labels = named(shown.map(place => [x[place], y[place], [nameOf(place), neurons.listed[nameOf(place)]?.raised[0]].filter(Boolean).join("  ")]),
+    listed.map(place => [x[place], y[place]]), range, size);
   const template = "recovery %{y:.4f}", even = place => Math.floor(place / neurons.d_mlp) % 2 === 0;
   const traces = [points(quiet.filter(even), x, y, { color: color("quiet"), size: 4 }, template), points(quiet.filter(place => !even(place)), x, y, { color: color("quiet-too"), size: 4 }, template),
     points(listed, x, y, { color: color("answer"), size: 7 }, template)];
@@ -120,7 +121,8 @@ function attributionFigure(_, width) {
   const [quiet, listed] = neuronPlaces(strength), range = padded([...padded(exact, 0), ...padded(approximate, 0)], 0.06), margin = { l: 58, r: 10, t: 10, b: 48 };
   const across = Math.min(width, 620), size = [across - margin.l - margin.r, 460 - margin.t - margin.b];
   const gaps = exact.map((value, place) => Math.abs(value - approximate[place])).map((gap, place) => gap > 0.02 * (range[1] - range[0]) || nameOf(place) === neurons.studied ? gap : -1);
-  const labels = named(strongest(gaps, 6).filter(place => gaps[place] >= 0).map(place => [exact[place], approximate[place], nameOf(place)]), [range, range], size);
+  const labels = named(strongest(gaps, 6).filter(place => gaps[place] >= 0).map(place => [exact[place], approximate[place], nameOf(place)]),
+    listed.map(place => [exact[place], approximate[place]]), [range, range], size);
   const template = "exact %{x:.4f}<br>estimate %{y:.4f}", line = { type: "line", x0: range[0], y0: range[0], x1: range[1], y1: range[1], line: { color: color("soft"), width: 1 } };
   return [[points(quiet, exact, approximate, { color: color("quiet"), size: 4 }, template), points(listed, exact, approximate, { color: color("answer"), size: 7 }, template)],
     layoutOf(460, margin, { width: across, annotations: labels, shapes: [{ ...line, layer: "below" }], xaxis: { range, title: { text: "recovery, exact", standoff: 8 } },
@@ -196,7 +198,7 @@ function draw(id) {
   const [traces, layout] = figure(of, width);
   const fresh = !element.classList.contains("js-plotly-plot");
   const done = Plotly.react(element, traces, { width, ...layout }, { displayModeBar: false, responsive: false });
-  if (fresh) element.on("plotly_click", ({ points: [point] }) => { if (placeOf(String(point.customdata)) >= 0) location.hash = `neuron=${point.customdata}`; });
+  if (fresh) element.on("plotly_click", ({ points: [point] }) => { if (placeOf(String(point.customdata)) >= 0) goTo(point.customdata); });
   return done;
 }
 
@@ -237,11 +239,16 @@ addEventListener("afterprint", () => forPaper(false));
 // ---- start
 
 if (neurons && data.card) {
+  document.getElementById("find").hidden = false;
   document.getElementById("find").addEventListener("submit", event => {
     event.preventDefault();
-    const name = event.target.name.value.trim() || neurons.studied;
-    if (asked() === name) showCard(name, true);
-    else location.hash = `neuron=${name}`;
+    goTo(event.target.elements.name.value.trim() || neurons.studied);
+  });
+  document.addEventListener("click", event => {
+    const name = event.target.closest?.('a[href^="#neuron="]')?.hash.replace("#neuron=", "");
+    if (!name) return;
+    event.preventDefault();
+    goTo(name);
   });
   addEventListener("hashchange", () => asked() && showCard(asked(), true));
   showCard(asked() ?? neurons.studied, Boolean(asked()));

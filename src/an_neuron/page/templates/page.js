@@ -159,4 +159,9 @@ function showCard(name, go) {
   }
 }
 
+function goTo(name) {
+  if (asked() === name) showCard(name, true); // the address stays, so that nothing else would show it
+  else location.hash = `neuron=${name}`;
+}
+
 const asked = () => decodeURIComponent(location.hash).match(/^#neuron=(.+)$/)?.[1];
