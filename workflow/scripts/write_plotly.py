@@ -1,10 +1,8 @@
-"""Write plotly.js, out of plotly's package, for all pages to load."""
+"""Write plotly.js, which the pages of all studies load."""
 
-from plotly.offline import get_plotlyjs
-
-from an_neuron.files.atomic import write_text
 from an_neuron.jobs.job import job
+from an_neuron.page.plotly_js import write_plotly
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        write_text(snakemake.output[0], get_plotlyjs())
+        write_plotly(snakemake.output[0])

@@ -27,5 +27,6 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["minus"] = lambda number: number.replace("-", "\N{MINUS SIGN}")
     files = {name.replace(".", "_"): (FOLDER / name).read_text(encoding="utf-8") for name in INLINE}
     return environment.get_template(template).render(**files, **values) + "\n"

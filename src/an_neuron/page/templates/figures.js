@@ -1,6 +1,6 @@
 // The figures of a study's page, drawn by plotly.js: anew where the width, light or dark, or paper asks for it.
 
-const NARROW = 700; // pixels: below it maps stand one below the other
+const NARROW = 640; // pixels: below it maps stand one below the other
 const PAPER = 680; // pixels of a figure's width in print
 const DIVERGING = [[0, "#67001f"], [0.1, "#b2182b"], [0.2, "#d6604d"], [0.3, "#f4a582"], [0.4, "#fddbc7"], [0.5, "#f7f7f7"],
   [0.6, "#d1e5f0"], [0.7, "#92c5de"], [0.8, "#4393c3"], [0.9, "#2166ac"], [1, "#053061"]]; // RdBu, as in the figures' files
