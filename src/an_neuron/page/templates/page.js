@@ -8,7 +8,11 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const number = (value, digits) => value === null ? "–" : value.toFixed(digits).replace("-", "−");
+function number(value, digits) {
+  const text = value === null ? "–" : value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−"); // no −0
+}
+
 const counted = value => value.toLocaleString("en");
 
 // ---- tables
@@ -137,7 +141,8 @@ function association(of, place) {
   const best = of.f1 === null ? "" : ` Best threshold: ${of.above ? "above" : "below"} ${number(of.threshold, 2)} it tells that ${of.token} is the top prediction with precision ${number(of.precision, 2)} and recall ${number(of.recall, 2)} (F1 ${number(of.f1, 2)}).`;
   const said = `Over ${counted(of.n_tokens)} tokens of the corpus, in which ${of.token} stands ${counted(of.occurrences)} times and is the top prediction ${counted(of.top_predictions)} times.`;
   return [make("h4", {}, `With the token ${of.token}`), make("p", {}, said + best),
-    make("div", { class: "plot", id: `card-histogram-${place}`, role: "img", "aria-label": "Histogram of the neuron's activations" }),
+    of.histogram.count.flat().some(Boolean) ? make("div", { class: "plot", id: `card-histogram-${place}`, role: "img",
+      "aria-label": "Histogram of the neuron's activations" }) : make("p", {}, "It is nowhere active."),
     of.examples.length ? examples(of) : make("p", {}, "No place was recorded.")];
 }
 
