@@ -183,8 +183,8 @@ function choiceShare(choice, width) {
 // ---- drawing
 
 const FIGURES = {
-  "neurons-map": [neuronMap, neurons],
   "places-sites": [heatMaps, data.places?.sites], "places-heads": [heatMaps, data.places?.heads],
+  "neurons-map": [neuronMap, neurons],
   "drivers-sites": [heatMaps, data.drivers?.sites], "drivers-heads": [heatMaps, data.drivers?.heads],
   "breadth-pairs": [pairsFigure, data.breadth?.pairs],
   "breadth-scatter": [choiceScatter, data.breadth?.choice], "breadth-share": [choiceShare, data.breadth?.choice],
