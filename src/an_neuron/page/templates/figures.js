@@ -191,10 +191,15 @@ const FIGURES = {
   "attribution-scatter": [attributionFigure, approximate],
 };
 
+function paperWidth(element) {
+  if (element.closest(".two")) return PAPER / 2 - 12;
+  return element.closest(".card") ? PAPER - 40 : PAPER;
+}
+
 function draw(id) {
   const [figure, of] = FIGURES[id], element = document.getElementById(id);
   if (!element || !of || typeof Plotly === "undefined") return null;
-  const width = printing ? Math.min(PAPER, element.closest(".two") ? PAPER / 2 - 12 : PAPER) : element.clientWidth;
+  const width = printing ? paperWidth(element) : element.clientWidth;
   const [traces, layout] = figure(of, width);
   const fresh = !element.classList.contains("js-plotly-plot");
   const done = Plotly.react(element, traces, { width, ...layout }, { displayModeBar: false, responsive: false });
