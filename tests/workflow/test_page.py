@@ -165,7 +165,7 @@ def test_the_keyboard_reaches_what_the_pointer_does(window):
 
 
 def test_a_neuron_that_is_none_is_said(opened, page_file):
-    page = opened(page_file, "#neuron=7.1")
+    page = opened(page_file, "#neuron=7.1", drawn=False)
     expect(page.locator("#the-card")).to_have_text("7.1 is no neuron of this sweep: layers 0 to 2, 0 to 127 in each.")
 
 
