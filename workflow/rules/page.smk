@@ -1,6 +1,19 @@
 """The finding as one page, and plotly.js, which the pages of all studies load."""
 
 PLOTLY = "results/assets/plotly.min.js"
+SHOWN = {
+    "finding": "finding.txt",
+    "tokens": "prompts/tokens.h5",
+    "predictions": "prompts/predictions.h5",
+    **{site: f"patching/{site}.h5" for site in SITES.values()},
+    **{site: f"patching/heads/{site}.h5" for site in HEAD_SITES},
+    **{f"driving_{site}": f"drivers/{site}.h5" for site in SITES.values()},
+    "driving_z": "drivers/heads_z.h5",
+    "map": "patching/neurons/map.h5",
+    "attribution": "patching/neurons/attribution.h5",
+    "associations": "associations.json",
+}
+"""What the page of every study shows, by the names by which its sections ask for it."""
 TARGETS["page"] = lambda study: [f"{study.results}/index.html", PLOTLY]
 
 
@@ -25,21 +38,9 @@ rule write_page:
         unpack(chosen_neuron),
         unpack(what_findings_tell),
         unpack(what_pages_show),
-        **{site: f"results/{{study}}/patching/{site}.h5" for site in SITES.values()},
-        **{site: f"results/{{study}}/patching/heads/{site}.h5" for site in HEAD_SITES},
-        **{
-            f"driving_{site}": f"results/{{study}}/drivers/{site}.h5"
-            for site in SITES.values()
-        },
-        finding="results/{study}/finding.txt",
-        tokens="results/{study}/prompts/tokens.h5",
-        predictions="results/{study}/prompts/predictions.h5",
-        driving_z="results/{study}/drivers/heads_z.h5",
-        map="results/{study}/patching/neurons/map.h5",
-        attribution="results/{study}/patching/neurons/attribution.h5",
+        **{name: f"results/{{study}}/{file}" for name, file in SHOWN.items()},
         sweep=lambda wildcards: neuron_sweeps(study_of(wildcards)),
         weights=of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
-        associations="results/{study}/associations.json",
         recorded=association_tables,
         plotly=PLOTLY,
         templates=templates_of("page"),
