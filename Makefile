@@ -29,6 +29,7 @@ slurm:
 demo: setup
 	snakemake --quiet host reason rules --cores $(CORES) smollm2
 	@cat results/smollm2/finding.txt
+	@echo && echo "On one page, for a browser: $(CURDIR)/results/smollm2/index.html"
 
 orchard: setup
 	snakemake --cores $(CORES) orchard

@@ -4,7 +4,7 @@ snakemake --cores 1 --resources gpu=1    builds the published study of GPT-2 Lar
 snakemake --cores 2 orchard              builds the embedded study, without network or GPU
 snakemake --cores 2 STUDY                builds a study of config.yaml
 snakemake --cores 2 STUDY_circuit        builds it with its circuit and what its neuron does over the corpus
-snakemake --cores 2 compare              compares the neurons of the studies that are built
+snakemake --cores 2 compare              lists the studies that are built, and compares their neurons
 """
 
 from snakemake.utils import min_version, validate
@@ -33,6 +33,7 @@ include: "workflow/rules/figure_list.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/published.smk"
 include: "workflow/rules/finding.smk"
+include: "workflow/rules/page.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/comparison.smk"
 
@@ -76,7 +77,7 @@ for name in STUDIES:
 rule compare:
     input:
         sealed("results/comparison.csv"),
-        "results/comparison.html",
+        "results/index.html",
         [f"results/figures/{ext}/comparison_fig.{ext}" for ext in FORMATS],
 
 

@@ -43,9 +43,9 @@ FIGURES = {
     "plot_most_similar_neurons": 1,
     "plot_logit_activation": 1,
 }
-EVERYTHING = (
-    PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | CONGRUENCE | ENDS | {"check_study": 1, "select_associations": 1}
-)
+ONCE = {"check_study": 1, "select_associations": 1, "write_plotly": 1}
+EVERYTHING = PROMPTS | PATCHING | PATCHING_FIGURES | BOOK | CONGRUENCE | ENDS | ONCE
+ON_THE_PAGE = {"compare_published", "map_neurons"}  # jobs beside which a result that the page shows is made again
 
 
 def orchard(project):
@@ -182,11 +182,18 @@ CHANGES = {
     "what only the circuit uses": (append("src/an_neuron/corpus/ablator.py", "\nMORE = 1\n"), {}),
     "what everything uses": (append("src/an_neuron/files/atomic.py", "\nMORE = 1\n"), EVERYTHING),
     "an exception": (append("src/an_neuron/errors.py", "\nMORE = 1\n"), {}),
+    "the page's style": (
+        append("src/an_neuron/page/templates/page.css", "/* A remark. */"),
+        {"write_page": 1},
+    ),
     "a script": (
         append("workflow/scripts/patch_sites.py", "# A remark.\n"),
         {"patch_sites": 1, "plot_patched_sites": 1, "compare_published": 1},
     ),
-    "the model": (append("resources/orchard/model/config.json", "\n"), {**EVERYTHING, "extract_text": 0}),
+    "the model": (
+        append("resources/orchard/model/config.json", "\n"),
+        {**EVERYTHING, "extract_text": 0, "write_plotly": 0},
+    ),
     "what a job says": (
         replace("src/an_neuron/jobs/job.py", "Delete it and run snakemake again.", "Delete it; run snakemake again."),
         {},
@@ -211,6 +218,8 @@ def test_a_change_makes_again_what_depends_on_it(changed, name):
     change(changed)
     if TOLD & set(expected):
         expected = {**expected, "tell_finding": 1}
+    if ON_THE_PAGE & set(expected):
+        expected = {**expected, "write_page": 1}
     if expected:
         expected = {**expected, "record_provenance": 1}
     assert Counter(changed.jobs("orchard")) == Counter(expected)

@@ -193,14 +193,20 @@ def test_built_studies_are_compared_and_no_study_is_built(built, tmp_path):
     left_out = "Left out, because they are not built: an_neuron, second, smollm2."
     assert left_out in said
     results = project.folder / "results"
-    assert left_out in (results / "comparison.html").read_text(encoding="utf-8")
+    assert left_out in (results / "index.html").read_text(encoding="utf-8")
     assert (results / "figures" / "html" / "comparison_fig.html").is_file()
     with (results / "comparison.csv").open(encoding="utf-8") as file:
         orchard, published = csv.DictReader(file)
     assert (orchard["study"], orchard["neuron"], orchard["depth"]) == ("orchard", "2.104", "1.0")
     assert float(orchard["recovery"]) == pytest.approx(0.7056, abs=1e-3)
     assert (published["neuron"], published["source"]) == ("31.892", "published, not measured here")
-    assert {path.name for path in results.iterdir() if path.is_dir()} == {"orchard", "figures", "logs", "benchmarks"}
+    assert {path.name for path in results.iterdir() if path.is_dir()} == {
+        "orchard",
+        "assets",
+        "figures",
+        "logs",
+        "benchmarks",
+    }
     assert not (project.folder / "downloads").exists()
 
     archive = tmp_path / "report.zip"

@@ -94,6 +94,16 @@ def what_findings_tell(wildcards):
     return files
 
 
+def what_pages_show(wildcards):
+    """Return the files that only some studies have, and of which a study's page tells besides the finding."""
+    study, files = study_of(wildcards), {}
+    if study.published:
+        files["published"] = f"{study.results}/published.csv"
+    if study.corpus.keep == "all":
+        files |= recorded_values(study)
+    return files
+
+
 def what_associations_need(wildcards):
     """Return the files from which a study's associations are chosen."""
     study, files = study_of(wildcards), chosen_neuron(wildcards)
@@ -109,6 +119,15 @@ def associations_of(study):
         return study.association_names()
     chosen = checkpoints.select_associations.get(study=study.name).output[0]
     return names_of(read_result(read_associations, chosen))
+
+
+def recorded_values(study):
+    """Return the files with every value of a corpus pass, where they are kept."""
+    shards = [shard.format(study=study.name) for shard in SHARDS]
+    return {
+        "gathered": f"{study.results}/activations/associations.h5",
+        "shards": shards,
+    }
 
 
 def compared_foil(wildcards):

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from an_neuron.errors import UserError
 from an_neuron.jobs.job import with_remedy
-from an_neuron.jobs.modules import modules_behind, put_on_python_path
+from an_neuron.jobs.modules import PACKAGE, modules_behind, put_on_python_path
 from an_neuron.study import cost
 from an_neuron.study.checks import check_config
 from an_neuron.study.study import Study
@@ -75,6 +75,12 @@ def behind(rule):
     """
     script = Path(workflow.basedir) / "workflow" / "scripts" / f"{rule}.py"
     return [os.path.relpath(script), *map(str, modules_behind(script))]
+
+
+def templates_of(folder):
+    """Return what pages are made of besides modules, by names relative to the working directory: their templates."""
+    found = (PACKAGE / folder / "templates").rglob("*.*")
+    return sorted(os.path.relpath(path) for path in found)
 
 
 def sealed(path):

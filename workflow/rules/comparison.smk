@@ -10,11 +10,12 @@ rule compare_studies:
     input:
         studies=files_of_built_studies,
         published=PUBLISHED_NEURON,
+        templates=templates_of("page"),
         library=behind("compare_studies"),
     output:
         **dict(zip(("csv", "seal"), sealed("results/comparison.csv"))),
         html=report(
-            "results/comparison.html",
+            "results/index.html",
             caption="../report/compare_studies.rst",
             category=COMPARISON,
             labels={"table": "studies compared"},
@@ -29,6 +30,7 @@ rule compare_studies:
     params:
         studies=list(STUDIES),
         built=studies_behind,
+        formats=FORMATS,
     script:
         "../scripts/compare_studies.py"
 

@@ -231,5 +231,4 @@ def every_point(wildcards):
     folder = f"{study.results}/activations"
     if study.corpus.keep == "summary":
         return {"summary": f"{folder}/{wildcards.association}.h5"}
-    shards = [shard.format(study=study.name) for shard in SHARDS]
-    return {"gathered": f"{folder}/associations.h5", "shards": shards}
+    return recorded_values(study)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from an_neuron.files.sealed import write_csv
 from an_neuron.jobs.job import job
+from an_neuron.page.studies_page import write_studies_page
 from an_neuron.study.built import Built
-from an_neuron.study.comparison import compare_studies, left_out, summary, write_html
+from an_neuron.study.comparison import compare_studies, left_out, summary
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
@@ -14,5 +15,5 @@ if __name__ == "__main__":
         compared = compare_studies(built, Path(snakemake.input.published))
         absent = left_out(snakemake.params.studies, compared)
         write_csv(snakemake.output.csv, compared)
-        write_html(compared, absent, Path(snakemake.output.html))
+        write_studies_page(Path(snakemake.output.html), compared, built, absent, snakemake.params.formats)
         print(summary(compared, absent), file=sys.stderr)

@@ -29,12 +29,17 @@ def parse_neuron(name: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def printable(text: Any, length: int | None = None) -> str:
+    """Return a text as it is, or its first letters, with line breaks and control characters visible; not escaped."""
+    text = str(text)[:length]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else MADE_VISIBLE.get(c, c.encode("unicode_escape").decode()) for c in text)
+
+
 def visible(text: Any, length: int | None = None) -> str:
     """Return a text as plotly shows it letter by letter: no markup, line breaks and control characters visible."""
-    text = str(text)[:length]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else MADE_VISIBLE.get(c, c.encode("unicode_escape").decode()) for c in text)
-    return html.escape(text, quote=False)
+    return html.escape(printable(text, length), quote=False)
 
 
 def token_labels(tokens: Iterable[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from an_neuron.errors import UserError
 from an_neuron.patching.layers import divided, named
 from an_neuron.patching.selection import read_neuron
+from an_neuron.study.finding import read_finding
 from an_neuron.study.study import Study
 
 
@@ -26,6 +27,10 @@ class Built:
         The sweep with the neuron's layer, which tells the prompt pairs apart.
     files
         What a comparison depends on: these two, and the file that names the neuron where the sweep chose it.
+    finding
+        The first sentence of its finding, "" where that is not told yet.
+    page
+        Its page, "" where that is not written yet.
     """
 
     study: str
@@ -35,6 +40,8 @@ class Built:
     map: str
     sweep: str
     files: list[str]
+    finding: str
+    page: str
 
 
 def all_built(studies: Iterable[Study], sweeps: int) -> list[Built]:
@@ -70,4 +77,8 @@ def built(study: Study, sweeps: int) -> Built | None:
     if not all(path.exists() for path in needed):
         return None
     files = [str(path) for path in (*needed[:2], *([] if study.neuron else [choice]))]
-    return Built(study.name, layer, index, shape.n_layers, files[0], files[1], files)
+    told, page = (Path(study.results) / name for name in ("finding.txt", "index.html"))
+    finding = read_finding(told)[0][0] if told.exists() else ""
+    return Built(
+        study.name, layer, index, shape.n_layers, files[0], files[1], files, finding, str(page) if page.exists() else ""
+    )

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.pages import write_page
 from an_neuron.files.schema import Field, Schema
 from an_neuron.files.texts import neuron_name
 from an_neuron.patching.sweep_files import RECOVERY
@@ -39,7 +37,6 @@ COMPARISON = Schema(
         "source": Field("row", "text", "", f"{MEASURED}, or {PUBLISHED}"),
     },
 )
-PAGE = Schema("results/comparison.html", "the same as a page, which also names the studies that are not built")
 
 
 @dataclass(frozen=True)
@@ -148,10 +145,3 @@ def summary(compared: pd.DataFrame, absent: Sequence[str]) -> str:
     names = compared.loc[compared["source"] == MEASURED, "study"]
     said = f"Measured here: {', '.join(names) or 'none'}."
     return f"{said} Left out, because they are not built: {', '.join(absent)}." if absent else said
-
-
-def write_html(compared: pd.DataFrame, absent: Sequence[str], path: Path) -> None:
-    """Write the comparison as a small page; numbers that are not there are dashes, and quotes show tokens' spaces."""
-    shown = compared.assign(answer=compared["answer"].map(repr))
-    numbers: dict[Any, Any] = {"depth": "{:.2f}", "recovery": "{:.3f}", "standard_error": "{:.3f}"}
-    write_page(path, shown.style.format(numbers, na_rep="–", escape="html"), summary(compared, absent))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Schema
@@ -18,6 +19,7 @@ NOT_ALONE = 0.5
 AGAINST = 0.2
 """A neuron that takes away as much of the logit difference is named."""
 WEAK_F1, WEAK_CORRELATION = 0.5, 0.5
+WEAK_HEADING = "What is weak, or does not hold:"
 
 
 def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
@@ -41,8 +43,32 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
     ]
     weak = [*_rivals(read["map"], neuron, layer, index), *_missed_pairs(read, neuron), *_weak_corpus(read, neuron)]
     if weak:
-        strong += ["", "What is weak, or does not hold:", *(f"- {sentence}" for sentence in weak)]
+        strong += ["", WEAK_HEADING, *(f"- {sentence}" for sentence in weak)]
     return "\n".join(strong) + "\n"
+
+
+def read_finding(path: str | Path) -> tuple[list[str], list[str]]:
+    """Read finding.txt.
+
+    Returns
+    -------
+    tuple of two lists
+        The sentences, the most important first, and those on what is weak or does not hold.
+
+    Raises
+    ------
+    DamagedFileError
+        If there is no such file, or it says nothing.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedFileError(path, f"cannot be read ({error})") from error
+    end = lines.index(WEAK_HEADING) if WEAK_HEADING in lines else len(lines)
+    sentences = [line for line in lines[:end] if line]
+    if not sentences:
+        raise DamagedFileError(path, "says nothing")
+    return sentences, [line.removeprefix("- ") for line in lines[end + 1 :]]
 
 
 def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) -> Iterator[str]:

@@ -10,12 +10,13 @@ from project import ROOT
 from an_neuron.errors import UserError
 from an_neuron.figures.comparison import read_comparison
 from an_neuron.files import sealed
+from an_neuron.page.studies_page import write_studies_page
 from an_neuron.patching.neuron_map import TopNeurons, write_map
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweep_files import NEURONS, write_sweep
 from an_neuron.study.built import all_built, built
-from an_neuron.study.comparison import compare_studies, left_out, summary, write_html
+from an_neuron.study.comparison import compare_studies, left_out, summary
 from an_neuron.study.study import Study
 
 PUBLISHED = ROOT / "resources" / "published" / "an_neuron.csv"
@@ -152,18 +153,37 @@ def test_table_is_read_as_it_was_written(folder):
     assert read["standard_error"].isna().tolist() == [False, True]
 
 
-def test_page_names_what_is_left_out_and_hides_no_markup(folder):
+def test_left_out_are_the_studies_without_a_measured_row(folder):
     build(study())
     table = compare_studies(all_built([study()], 1), PUBLISHED)
     absent = left_out(["pear", "plum", "an_neuron"], table)
     assert absent == ["an_neuron", "plum"], "the published row is not the study"
     assert summary(table, absent) == "Measured here: pear. Left out, because they are not built: an_neuron, plum."
-    write_html(table, absent, folder / "comparison.html")
-    page = (folder / "comparison.html").read_text(encoding="utf-8")
-    assert "Left out, because they are not built: an_neuron, plum." in page
+
+
+def test_page_links_findings_names_what_is_left_out_and_hides_no_markup(folder):
+    build(study())
+    Path("results/pear/finding.txt").write_text("1.2 <writes> it.\nMore.\n", encoding="utf-8")
+    Path("results/pear/index.html").touch()
+    found = all_built([study()], 1)
+    assert (found[0].finding, found[0].page) == ("1.2 <writes> it.", "results/pear/index.html")
+    write_studies_page(Path("results/index.html"), compare_studies(found, PUBLISHED), found, ["plum"], ["html"])
+    page = Path("results/index.html").read_text(encoding="utf-8")
+    assert "Left out, because they are not built: plum." in page
     assert "published, not measured here" in page
-    assert "&lt;b&gt;" in page
+    assert '<a href="pear/index.html">pear</a>' in page
+    assert "<p>1.2 &lt;writes&gt; it.</p>" in page
+    assert "&#39;&lt;b&gt;&#39;" in page
     assert "<b>" not in page
+
+
+def test_a_study_without_a_page_has_no_link(folder):
+    build(study())
+    found = all_built([study()], 1)
+    write_studies_page(Path("results/index.html"), compare_studies(found, PUBLISHED), found, [], ["html"])
+    page = Path("results/index.html").read_text(encoding="utf-8")
+    assert "Its neurons are mapped; its finding is not told yet." in page
+    assert "pear/index.html" not in page
 
 
 def test_without_a_built_study_the_published_row_stands_alone(folder):
