@@ -211,7 +211,7 @@ def test_a_change_makes_again_what_depends_on_it(changed, name):
     if TOLD & set(expected):
         expected = {**expected, "tell_finding": 1}
     if expected:
-        expected = {**expected, "record_provenance": 1}
+        expected = {**expected, "record_provenance": 1, "sum_results": 1}
     assert Counter(changed.jobs("orchard")) == Counter(expected)
 
 
