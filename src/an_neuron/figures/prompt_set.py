@@ -27,7 +27,7 @@ def prompt_set_fig(table: Table) -> go.Figure:
     recovery, parts = table["recovery"], table["part"]
     shown = np.argsort(-np.abs(recovery.mean(0)), kind="stable")[:SHOWN]
     of_part = {part: statistics(table, part, [0, *shown]) for part in TITLES if (parts == part).any()}
-    frame = Frame((-0.6, len(shown) - 0.4), padded(recovery[:, shown], 0.08), {**MARGIN, "t": 80, "r": 150})
+    frame = Frame((-0.6, len(shown) - 0.4), padded(recovery[:, shown], 0.08), {**MARGIN, "t": 100, "r": 150})
     figure = empty_figure("Logit Difference From Patched Neurons in Each Prompt Pair", "Neuron", "Recovery", frame)
     figure.add_hline(y=0, line_color=REFERENCE_COLOR, line_width=1)
     for part, stats in of_part.items():
@@ -85,5 +85,5 @@ def _sentence(table: Table, of_part: dict[str, dict[str, np.ndarray]]) -> str:
     return (
         f"{names(table)[0]} has the largest recovery in {times} prompt pairs, of {table['recovery'].shape[1]} neurons "
         "chosen on the main pair.<br>"
-        f"Bars: means over the prompt pairs of a part, with 95 % bootstrap intervals"
+        "Bars: means over the prompt pairs of a part, with their 95 % bootstrap intervals"
     )

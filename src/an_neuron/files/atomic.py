@@ -59,7 +59,8 @@ def _sentence(path: Path, error: OSError) -> UserError | None:
     if error.errno == errno.EFBIG:
         return FullDiskError(f"{path} is larger than its disk or a limit (ulimit -f) allows; raise it.")
     if error.errno in REFUSED and _is_about(path, error):
-        return UserError(f"{path} cannot be written ({os.strerror(error.errno)}); make its folder writable.")
+        reason = os.strerror(error.errno)  # HDF5's own is a paragraph
+        return UserError(f"{path} cannot be written ({reason}); make its folder writable.")
     return None
 
 

@@ -17,7 +17,7 @@ from an_neuron.patching.sweep_files import RECOVERY
 from an_neuron.prompts.prompt_set import DEVELOPMENT, HELD_OUT, WrittenPair
 
 SIGNED_RANK = "exact Wilcoxon signed-rank test, two-sided"
-PERMUTED = "paired permutation test, two-sided"
+PERMUTED = f"paired permutation test, two-sided, at most {evidence.N_RESAMPLES:,} permutations"
 PROMPT_SET = Schema(
     "patching/prompt_set.h5",
     "recovery of the map's top neurons in each prompt pair of a set; the neurons were chosen on the main prompt pairs",

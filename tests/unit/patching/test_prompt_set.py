@@ -129,5 +129,5 @@ def test_figure_has_a_point_for_each_prompt_pair_and_neuron(table):
     held_out = next(bar for bar in bars if "held out" in bar.name)
     assert (held_out.y - held_out.error_y.arrayminus).tolist() == [0.5, 0.5]
     assert (held_out.y + held_out.error_y.array).tolist() == [0.75, 0.75]
-    assert "95 % bootstrap intervals" in figure.layout.title.subtitle.text
+    assert "their 95 % bootstrap intervals" in figure.layout.title.subtitle.text
     assert "2.7 has the largest recovery in 1 of 1 development and 1 of 2 held out" in figure.layout.title.subtitle.text
