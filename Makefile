@@ -41,9 +41,9 @@ test: setup slurm
 architectures: $(INSTALLED)
 	pytest tests/unit/patching/test_architectures.py --all-architectures --dist=worksteal
 
-# Ten times as many mistakes in configurations and files as `make test` makes, and others each time.
+# Ten times as many mistakes in configurations, files and books as `make test` makes, and others each time.
 fuzz: $(INSTALLED)
-	FUZZ_EXAMPLES=2000 pytest tests/unit/study/test_mutations.py --numprocesses=0
+	FUZZ_EXAMPLES=2000 pytest tests/unit/study/test_mutations.py tests/unit/corpus/test_mutated_books.py --numprocesses=0
 
 check: setup
 	ruff check
@@ -53,10 +53,12 @@ check: setup
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-# docs/files.md, from the schemas of the library.
+# docs/files.md, from the schemas of the library, and docs/messages.md, from its code.
 docs: $(INSTALLED)
 	python -m an_neuron.files.catalogue > docs/files.md.new
 	mv docs/files.md.new docs/files.md
+	python -m an_neuron.jobs.messages > docs/messages.md.new
+	mv docs/messages.md.new docs/messages.md
 
 format: $(INSTALLED)
 	ruff check --fix

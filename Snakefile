@@ -45,6 +45,7 @@ wildcard_constraints:
     head_site="|".join(HEAD_SITES),
     layers="[0-9]+-[0-9]+",
     layer="[0-9]+",
+    checksums=f"{SUMS}|{SUMS_OF_CIRCUIT}",
     index="[0-9]+",
     association=r"token_\w+_neuron_[0-9]+\.[0-9]+",
 
@@ -54,6 +55,7 @@ rule all:
     input:
         **targets(DEFAULT_STUDY),
         provenance=provenance_of(DEFAULT_STUDY),
+        checksums=sums_of(DEFAULT_STUDY),
 
 
 for name in STUDIES:
@@ -64,6 +66,7 @@ for name in STUDIES:
         input:
             **targets(name),
             provenance=provenance_of(name),
+            checksums=sums_of(name),
 
     rule:
         name:
@@ -72,6 +75,7 @@ for name in STUDIES:
             **targets(name),
             **targets(name, CIRCUIT_TARGETS),
             provenance=provenance_of(name),
+            checksums=sums_of(name, circuit=True),
 
 
 rule compare:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -236,3 +237,64 @@ def test_an_unreadable_file_is_named(copy):
     ran = copy.snakemake("--force", "results/orchard/corpus/tokens.h5", "--allowed-rules", "tokenize_corpus")
     assert ran.returncode != 0
     assert "corpus/text.txt" in ran.stdout + ran.stderr
+
+
+# Runs in every Python of a build: kills a job at one step of writing a result, the first time for each result.
+DYING = """
+import os, re, signal, sys
+
+def die(path, step):
+    found = re.search("results/orchard/(.*/)?[.]([^/]+)[.][0-9]+[.]tmp$", str(path))
+    mark = found and os.path.join(os.environ["WATCHED"], step + "_" + found[2])
+    if found and step == os.environ["STEP"] and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
+    if event in ("open", "os.rename") and isinstance(arguments[0], (str, os.PathLike)):
+        die(os.path.abspath(arguments[0]), event)
+
+to_disk = os.fsync
+os.fsync = lambda file: (die(os.readlink(f"/proc/self/fd/{file}"), "os.fsync"), to_disk(file))[1]
+sys.addaudithook(watch)
+"""
+STEPS = ("open", "os.fsync", "os.rename")
+OF_EACH_KIND = [  # none of a list comes before another
+    ["neuron.json"],
+    ["associations.csv", "activations/choice.h5", "figures/html/logit_lens_fig.html"],
+]
+
+
+class Dying(Project):
+    """A checkout whose jobs are killed."""
+
+    step = ""
+
+    @property
+    def environment(self):
+        own, watched = super().environment, self.folder.parent / "watched"
+        path = os.pathsep.join([str(watched), own["PYTHONPATH"]])
+        return {**own, "PYTHONPATH": path, "WATCHED": str(watched), "STEP": self.step}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("names", OF_EACH_KIND, ids=lambda names: names[0])
+def test_a_job_killed_at_any_step_of_writing_leaves_nothing_and_gives_the_same_bytes(built, tmp_path, names):
+    project = built.copied(tmp_path / "project")
+    project.__class__, project.config["formats"] = Dying, ["html"]
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "watched" / "sitecustomize.py").write_text(DYING)
+    results = project.folder / "results" / "orchard"
+    expected = {name: (results / name).read_bytes() for name in names}
+    for name in names:
+        (results / name).unlink()
+    targets = [f"results/orchard/{name}" for name in names]
+    for project.step in STEPS:
+        assert project.snakemake("--keep-going", *targets).returncode != 0
+        died = {path.name for path in (tmp_path / "watched").glob(f"{project.step}_*")}
+        assert died == {f"{project.step}_{Path(name).name}" for name in names}
+        assert [name for name in names if (results / name).exists()] == []
+    project.step = ""
+    project.build(*targets)
+    assert {name: (results / name).read_bytes() for name in names} == expected
+    assert list(results.rglob("*.tmp")) == []

@@ -221,7 +221,7 @@ def test_a_change_makes_again_what_depends_on_it(changed, name):
     if ON_THE_PAGE & set(expected):
         expected = {**expected, "write_page": 1}
     if expected:
-        expected = {**expected, "record_provenance": 1}
+        expected = {**expected, "record_provenance": 1, "sum_results": 1}
     assert Counter(changed.jobs("orchard")) == Counter(expected)
 
 

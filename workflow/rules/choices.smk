@@ -9,6 +9,7 @@ from an_neuron.patching.selection import read_neuron
 from an_neuron.study.built import all_built
 
 HEAD_SITES = ("z", "v", "pattern")
+SUMS, SUMS_OF_CIRCUIT = "checksums", "checksums_circuit"
 SITES = {"resid": "resid_pre", "attn": "attn_out", "mlp": "mlp_out"}
 
 
@@ -138,6 +139,20 @@ def compared_foil(wildcards):
 
 def provenance_of(study):
     return [f"results/{study}/provenance.{ext}" for ext in ("json", "html")]
+
+
+def summed(wildcards):
+    """Return the results of which a file of checksums tells: those of a study, or of its circuit."""
+    study, of_circuit = study_of(wildcards), wildcards.checksums != SUMS
+    stages = CIRCUIT_TARGETS if of_circuit else TARGETS
+    results = [path for built in stages.values() for path in built(study)]
+    return results if of_circuit else [*results, *provenance_of(study.name)]
+
+
+def sums_of(study, circuit=False):
+    """Return the files of checksums of a study, with that of its circuit where asked for."""
+    names = [SUMS, *([SUMS_OF_CIRCUIT] if circuit and CIRCUIT_TARGETS else [])]
+    return [f"results/{study}/{name}.sha256" for name in names]
 
 
 def association_tables(wildcards):

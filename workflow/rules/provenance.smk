@@ -32,3 +32,21 @@ rule record_provenance:
         benchmarks="results/{study}/benchmarks",
     script:
         "../scripts/record_provenance.py"
+
+
+# The last job of all: it reads every result that the target builds, and what was recorded of them.
+rule sum_results:
+    input:
+        results=summed,
+        library=behind("sum_results"),
+    output:
+        "results/{study}/{checksums}.sha256",
+    log:
+        "results/{study}/logs/sum_results/{checksums}.log",
+    benchmark:
+        "results/{study}/benchmarks/sum_results/{checksums}.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/sum_results.py"

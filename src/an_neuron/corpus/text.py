@@ -32,6 +32,7 @@ _TAG = re.compile(rf"</?(?:{_ELEMENTS})(?:\s[^<>]*|/)?>", re.IGNORECASE)
 _BEGINNING = re.compile(rf"\s*(?:<!doctype\s|<\?xml\s|<!--|{_TAG.pattern})", re.IGNORECASE)
 # On the web Latin-1 and ASCII mean Windows-1252, which has their printable characters (WHATWG Encoding Standard).
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252"}
+_HALF = re.compile("[\ud800-\udfff]")  # of a character; only UTF-7 lets them through
 # No text has these; a page break (form feed) and the end mark of DOS (0x1a) it may have.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _OF_PROGRAMS = ("%PDF-", "%!PS", "{\\rtf")  # are or may be characters alone, yet no text that anybody reads
@@ -72,6 +73,8 @@ def extract_text(path: Path, encoding: str | None = None) -> str:
         raise _unusable(path, "looks like a PDF, PostScript or RTF document")
     if _is_html(text, is_html_name):
         text = _html_text(path, text)
+    if _HALF.search(text):
+        raise _unusable(path, "holds halves of characters (surrogates)")
     if not text.strip():
         raise _unusable(path, "holds no text")
     return text

@@ -17,7 +17,7 @@ JITTER = 0.1  # how far a part's points are spread, so that few hide each other
 
 
 def prompt_set_fig(table: Table) -> go.Figure:
-    """Draw the recovery of the neurons of the largest mean recovery, a point for each prompt pair, and means.
+    """Draw the recovery of the neurons of the largest mean recovery, a point for each prompt pair, and the means.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ def prompt_set_fig(table: Table) -> go.Figure:
         patching/prompt_set.h5.
     """
     recovery, parts = table["recovery"], table["part"]
-    of_part = {part: statistics(table, part) for part in TITLES if (parts == part).any()}
     shown = np.argsort(-np.abs(recovery.mean(0)), kind="stable")[:SHOWN]
-    frame = Frame((-0.6, len(shown) - 0.4), padded(recovery[:, shown], 0.08), {**MARGIN, "t": 80, "r": 150})
+    of_part = {part: statistics(table, part, [0, *shown]) for part in TITLES if (parts == part).any()}
+    frame = Frame((-0.6, len(shown) - 0.4), padded(recovery[:, shown], 0.08), {**MARGIN, "t": 100, "r": 150})
     figure = empty_figure("Logit Difference From Patched Neurons in Each Prompt Pair", "Neuron", "Recovery", frame)
     figure.add_hline(y=0, line_color=REFERENCE_COLOR, line_width=1)
     for part, stats in of_part.items():
         middle = np.arange(len(shown)) + (APART if part == HELD_OUT else -APART) * (len(of_part) > 1)
         _add_points(figure, table, part, shown, middle)
-        _add_means(figure, part, stats, shown, middle)
+        _add_means(figure, part, {name: values[1:] for name, values in stats.items()}, middle)
     figure.update_xaxes(tickvals=np.arange(len(shown)), ticktext=[names(table)[neuron] for neuron in shown])
     figure.update_layout(showlegend=True, legend_title_text="Prompt pairs")
     add_subtitle(figure, _sentence(table, of_part))
@@ -56,19 +56,23 @@ def _add_points(figure: go.Figure, table: Table, part: str, shown: np.ndarray, m
     )
 
 
-def _add_means(
-    figure: go.Figure, part: str, stats: dict[str, np.ndarray], shown: np.ndarray, middle: np.ndarray
-) -> None:
+def _add_means(figure: go.Figure, part: str, stats: dict[str, np.ndarray], middle: np.ndarray) -> None:
+    mean, low, high = stats["mean"], stats["low"], stats["high"]
     figure.add_trace(
         go.Scatter(
             x=middle,
-            y=stats["mean"][shown],
+            y=mean,
             mode="markers",
-            name=f"mean ± standard error, {TITLES[part]}",
+            name=f"mean and its 95 % interval, {TITLES[part]}",
             marker={"color": "black", "size": 11, "symbol": "line-ew", "line": {"width": 2, "color": "black"}},
-            error_y={"type": "data", "array": stats["standard_error"][shown], "color": "black", "width": 3},
+            error_y={"type": "data", "array": high - mean, "arrayminus": mean - low, "color": "black", "width": 3},
             showlegend=False,
-            hovertemplate=hover("Mean=%{y:.4f} ± %{error_y.array:.4f}"),
+            customdata=np.stack([low, high, stats["p_corrected"]], axis=1),
+            hovertemplate=hover(
+                "Mean=%{y:.4f}",
+                "95 % bootstrap interval=%{customdata[0]:.4f} to %{customdata[1]:.4f}",
+                "Corrected p=%{customdata[2]:.2g}",
+            ),
         )
     )
 
@@ -80,5 +84,6 @@ def _sentence(table: Table, of_part: dict[str, dict[str, np.ndarray]]) -> str:
     )
     return (
         f"{names(table)[0]} has the largest recovery in {times} prompt pairs, of {table['recovery'].shape[1]} neurons "
-        "chosen on the main pair"
+        "chosen on the main pair.<br>"
+        "Bars: means over the prompt pairs of a part, with their 95 % bootstrap intervals"
     )

@@ -58,9 +58,17 @@ def _sentence(path: Path, error: OSError) -> UserError | None:
         return FullDiskError(f"The disk is full: {path} cannot be written; make room.")
     if error.errno == errno.EFBIG:
         return FullDiskError(f"{path} is larger than its disk or a limit (ulimit -f) allows; raise it.")
-    if error.errno in REFUSED and str(error.filename).startswith(str(path.parent)):
-        return UserError(f"{path} cannot be written ({error.strerror}); make its folder writable.")
+    if error.errno in REFUSED and _is_about(path, error):
+        reason = os.strerror(error.errno)  # HDF5's own is a paragraph
+        return UserError(f"{path} cannot be written ({reason}); make its folder writable.")
     return None
+
+
+def _is_about(path: Path, error: OSError) -> bool:
+    """Return whether an error is about a file, or its folder; HDF5 names files in the text of its errors alone."""
+    if error.filename is None:
+        return f".{path.name}." in str(error)
+    return str(error.filename).startswith(str(path.parent))
 
 
 def check_room(path: str | Path, n_bytes: float) -> None:

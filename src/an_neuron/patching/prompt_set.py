@@ -11,9 +11,13 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
+from an_neuron.files.texts import neuron_name
+from an_neuron.patching import evidence
 from an_neuron.patching.sweep_files import RECOVERY
 from an_neuron.prompts.prompt_set import DEVELOPMENT, HELD_OUT, WrittenPair
 
+SIGNED_RANK = "exact Wilcoxon signed-rank test, two-sided"
+PERMUTED = f"paired permutation test, two-sided, at most {evidence.N_RESAMPLES:,} permutations"
 PROMPT_SET = Schema(
     "patching/prompt_set.h5",
     "recovery of the map's top neurons in each prompt pair of a set; the neurons were chosen on the main prompt pairs",
@@ -28,7 +32,20 @@ PROMPT_SET = Schema(
         "clean_prompt": Field("prompt_pair", "text", "", "the clean prompt"),
         "corrupted_prompt": Field("prompt_pair", "text", "", "the corrupted prompt"),
     },
-    {"studied_layer": "layer of the studied neuron", "studied_index": "its number in the layer"},
+    {
+        "studied_layer": "layer of the studied neuron",
+        "studied_index": "its number in the layer",
+        "n_tests": "neurons that were swept, by whose number p is multiplied (Bonferroni)",
+        **{
+            f"{name}_{part}": what.format(part)
+            for part in (DEVELOPMENT, HELD_OUT)
+            for name, what in (
+                ("next_best", "other neuron of the largest mean recovery over {} prompt pairs, layer.index; or empty"),
+                ("next_best_mean", "its mean recovery over {} prompt pairs"),
+                ("next_best_p", f"that it recovers as much as the studied one over {{}} prompt pairs: {PERMUTED}"),
+            )
+        },
+    },
 )
 PAIRS_CSV = Schema(
     "patching/prompt_set.csv",
@@ -46,7 +63,7 @@ PAIRS_CSV = Schema(
 )
 NEURONS_CSV = Schema(
     "patching/prompt_set_neurons.csv",
-    "each neuron over the set: mean recovery, standard error, and in how many prompt pairs it is the best",
+    "each neuron over the set: mean recovery, how far it is known, and in how many prompt pairs it is the best",
     {
         "layer": Field("row", "int32", "", "the neuron's layer"),
         "index": Field("row", "int32", "", "its number in the layer"),
@@ -56,6 +73,10 @@ NEURONS_CSV = Schema(
             for name, kind, unit, what in (
                 ("mean", "float32", RECOVERY, "mean recovery"),
                 ("standard_error", "float32", RECOVERY, "standard error of the mean"),
+                ("low", "float32", RECOVERY, "lower end of the mean's 95 % bootstrap interval (BCa)"),
+                ("high", "float32", RECOVERY, "its upper end"),
+                ("p", "float32", "", f"that recovery is symmetric about 0: {SIGNED_RANK}"),
+                ("p_corrected", "float32", "", "the same, times the number of neurons that were swept, at most 1"),
                 ("times_best", "int64", "prompt pairs", "how often it has the largest recovery"),
                 ("prompt_pairs", "int64", "prompt pairs", "how many there are"),
             )
@@ -68,6 +89,11 @@ def candidates(top: Table, layer: int, index: int) -> list[tuple[int, int]]:
     """Return the studied neuron and the top neurons of patching/neurons/map.h5, each once."""
     listed = zip(top["top_layer"].tolist(), top["top_index"].tolist(), strict=True)
     return list(dict.fromkeys([(layer, index), *listed]))
+
+
+def n_tests(swept: Table, layer: int) -> int:
+    """Return of how many neurons the best was looked for: those of patching/neurons/map.h5 and of the studied layer."""
+    return len({*swept["layer"].tolist(), layer}) * swept["recovery"].shape[1]
 
 
 def write_prompt_set(
@@ -90,10 +116,13 @@ def write_prompt_set(
         Layer and index of each; the studied one first.
     pairs
         The prompt pairs' texts and parts.
+    attributes
+        Those of every file, of the tokens, and n_tests.
     """
     clean, corrupted = baselines
+    recovery = ((patched - corrupted[:, None]) / (clean - corrupted)[:, None]).astype(np.float32)
     values = {
-        "recovery": (patched - corrupted[:, None]) / (clean - corrupted)[:, None],
+        "recovery": recovery,
         "logit_difference": patched,
         "clean": clean,
         "corrupted": corrupted,
@@ -104,12 +133,22 @@ def write_prompt_set(
         "corrupted_prompt": [pair.corrupted for pair in pairs],
     }
     studied = dict(zip(("studied_layer", "studied_index"), neurons[0], strict=True))
+    parts = np.array([pair.part for pair in pairs])
+    for part in (DEVELOPMENT, HELD_OUT):
+        attributes = {**attributes, **_next_best(recovery[parts == part], neurons, part)}
     hdf5.write(path, PROMPT_SET, values, {**attributes, **studied})
+
+
+def _next_best(recovery: np.ndarray, neurons: Sequence[tuple[int, int]], part: str) -> dict[str, Any]:
+    """Return the attributes of the neuron that comes next to the studied one in a part."""
+    other = evidence.next_best(recovery.astype(float))
+    name, mean, p = (neuron_name(*neurons[other.neuron]), other.mean, other.p) if other else ("", np.nan, np.nan)
+    return {f"next_best_{part}": name, f"next_best_mean_{part}": mean, f"next_best_p_{part}": p}
 
 
 def names(table: Table) -> list[str]:
     """Return layer.index of each neuron of patching/prompt_set.h5."""
-    return [f"{layer}.{index}" for layer, index in zip(table["layer"], table["index"], strict=True)]
+    return [neuron_name(layer, index) for layer, index in zip(table["layer"], table["index"], strict=True)]
 
 
 def write_pairs_csv(path: Path, table: Table) -> None:
@@ -132,28 +171,51 @@ def write_neurons_csv(path: Path, table: Table) -> None:
     """Write patching/prompt_set_neurons.csv from patching/prompt_set.h5."""
     columns: dict[str, Any] = {"layer": table["layer"], "index": table["index"]}
     for part in (DEVELOPMENT, HELD_OUT):
-        columns |= {f"{name}_{part}": values for name, values in statistics(table, part).items()}
+        stats = statistics(table, part)
+        small = {name: _digits(stats[name]) for name in ("p", "p_corrected")}
+        columns |= {f"{name}_{part}": values for name, values in {**stats, **small}.items()}
     _write(path, NEURONS_CSV, columns)
 
 
-def statistics(table: Table, part: str) -> dict[str, np.ndarray]:
-    """Return mean, standard_error, times_best and prompt_pairs over a part's prompt pairs, each [neuron].
+def statistics(table: Table, part: str, wanted: Sequence[int] | slice = slice(None)) -> dict[str, np.ndarray]:
+    """Return what the prompt pairs of a part say of some neurons.
 
-    The standard error is NaN for fewer than two prompt pairs, the mean for none.
+    Parameters
+    ----------
+    table
+        patching/prompt_set.h5.
+    wanted
+        Places of the neurons, the studied one at 0; all of them where not given.
+
+    Returns
+    -------
+    mean, standard_error, low and high (the mean's 95 % bootstrap interval), p and p_corrected (that recovery is
+    symmetric about 0), times_best and prompt_pairs, each [neuron]. The standard error and the interval are NaN for
+    fewer than two prompt pairs, mean and p for none.
     """
-    recovery = table["recovery"][table["part"] == part].astype(float)
-    number, n_neurons = recovery.shape
-    nothing = np.full(n_neurons, np.nan)
-    best = np.bincount(recovery.argmax(1), minlength=n_neurons) if number else np.zeros(n_neurons, int)
+    of_all = table["recovery"][table["part"] == part].astype(float)
+    recovery, number = of_all[:, wanted], len(of_all)
+    nothing = np.full(recovery.shape[1], np.nan)
+    low, high = evidence.intervals(recovery)
+    p = evidence.p_not_zero(recovery)
     return {
         "mean": recovery.mean(0) if number else nothing,
         "standard_error": recovery.std(0, ddof=1) / np.sqrt(number) if number > 1 else nothing,
-        "times_best": best,
-        "prompt_pairs": np.full(n_neurons, number),
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_corrected": evidence.corrected(p, int(table.attributes["n_tests"])),
+        "times_best": np.bincount(of_all.argmax(1), minlength=of_all.shape[1])[wanted],
+        "prompt_pairs": np.full(len(nothing), number),
     }
+
+
+def _digits(values: np.ndarray) -> list[float]:
+    """Return numbers, some of them very small, with four digits each."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _write(path: Path, schema: Schema, columns: Mapping[str, Iterable[Any]]) -> None:
     frame = pd.DataFrame(columns)
     schema.check_names(frame.columns)
-    write_csv(path, frame.round(5))
+    write_csv(path, frame.round({name: 5 for name, column in schema.fields.items() if column.unit}))

@@ -11,13 +11,15 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Schema
 from an_neuron.files.texts import neuron_name
-from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, names, statistics
+from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, PERMUTED, SIGNED_RANK, names, statistics
 
 FINDING = Schema("finding.txt", "the finding in sentences, and what of it is weak or does not hold")
 NOT_ALONE = 0.5
 """Of the best neuron's recovery: another neuron above it is named."""
 AGAINST = 0.2
 """A neuron that takes away as much of the logit difference is named."""
+SURE = 0.05
+"""A corrected p that is not below it is named."""
 WEAK_F1, WEAK_CORRELATION = 0.5, 0.5
 WEAK_HEADING = "What is weak, or does not hold:"
 
@@ -41,7 +43,12 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
         *_prompt_set(read),
         *_choice(read, neuron),
     ]
-    weak = [*_rivals(read["map"], neuron, layer, index), *_missed_pairs(read, neuron), *_weak_corpus(read, neuron)]
+    weak = [
+        *_rivals(read["map"], neuron, layer, index),
+        *_missed_pairs(read, neuron),
+        *_unsure(read, neuron),
+        *_weak_corpus(read, neuron),
+    ]
     if weak:
         strong += ["", WEAK_HEADING, *(f"- {sentence}" for sentence in weak)]
     return "\n".join(strong) + "\n"
@@ -119,7 +126,7 @@ def _drivers(heads: Table, neuron: str) -> Iterator[str]:
 def _prompt_set(read: Mapping[str, Table]) -> Iterator[str]:
     for part, title in ((HELD_OUT, "held-out"), (DEVELOPMENT, "development")):
         if "prompt_set" in read and (read["prompt_set"]["part"] == part).any():
-            stats = {name: values[0] for name, values in statistics(read["prompt_set"], part).items()}
+            stats = {name: values[0] for name, values in statistics(read["prompt_set"], part, [0]).items()}
             several = stats["prompt_pairs"] > 1
             pairs = "prompt pairs" if several else "prompt pair"
             error = f" ± {stats['standard_error']:.3f} (mean and standard error)" if several else ""
@@ -127,6 +134,25 @@ def _prompt_set(read: Mapping[str, Table]) -> Iterator[str]:
                 f"Over {stats['prompt_pairs']} {title} {pairs} it recovers {stats['mean']:.3f}{error}, "
                 f"the most of {read['prompt_set']['recovery'].shape[1]} neurons in {stats['times_best']} of them."
             )
+            if part == HELD_OUT and several:
+                yield from _held_out(read["prompt_set"].attributes, stats)
+
+
+def _held_out(of: Mapping[str, Any], stats: Mapping[str, float]) -> Iterator[str]:
+    """Say how far the mean over the held-out prompt pairs is known."""
+    if np.isfinite(stats["low"]):
+        yield (
+            f"The 95 % bootstrap interval of the mean over the {stats['prompt_pairs']} held-out prompt pairs is "
+            f"{stats['low']:.3f} to {stats['high']:.3f}. Recovery there differs from 0 with p = "
+            f"{stats['p_corrected']:.2g} ({SIGNED_RANK}: p = {stats['p']:.2g}, times the {of['n_tests']:,} neurons "
+            "that were swept)."
+        )
+    if of[f"next_best_{HELD_OUT}"]:
+        mean, p = (float(of[f"next_best_{name}_{HELD_OUT}"]) for name in ("mean", "p"))
+        yield (
+            f"The next best neuron over them is {of[f'next_best_{HELD_OUT}']}, with a mean of {mean:.3f}; the two "
+            f"differ with p = {p:.2g} ({PERMUTED})."
+        )
 
 
 def _choice(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
@@ -178,6 +204,21 @@ def _missed_pairs(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
     for place in np.unique(best[best != 0]).tolist():
         times, other = int((best == place).sum()), names(table)[place]
         yield f"In {times} of {len(best)} prompt pairs {other} recovers more than {neuron}."
+
+
+def _unsure(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
+    """Say where the held-out prompt pairs are too few, or too different, for the finding to be more than chance."""
+    if "prompt_set" not in read:
+        return
+    stats = {name: values[0] for name, values in statistics(read["prompt_set"], HELD_OUT, [0]).items()}
+    if stats["prompt_pairs"] and not stats["p_corrected"] < SURE:
+        n_tests, pairs = int(read["prompt_set"].attributes["n_tests"]), int(stats["prompt_pairs"])
+        least = min(1.0, 2.0 ** (1 - pairs) * n_tests)
+        yield (
+            f"Over the held-out prompt pairs ({pairs}) the recovery of {neuron} is not known to differ from 0: "
+            f"corrected for {n_tests:,} neurons, p = {stats['p_corrected']:.2g}; so many prompt pairs give {least:.2g} "
+            "at best."
+        )
 
 
 def _weak_corpus(read: Mapping[str, Table], neuron: str) -> Iterator[str]:

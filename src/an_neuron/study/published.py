@@ -187,10 +187,13 @@ def _drivers(table: Table) -> Iterator[tuple[str, Value]]:
 
 def _prompt_set(table: Table) -> Iterator[tuple[str, Value]]:
     for part in (DEVELOPMENT, HELD_OUT):
-        stats = {name: values[0] for name, values in statistics(table, part).items()}
+        stats = {name: values[0] for name, values in statistics(table, part, [0]).items()}
         yield f"prompt set, {part}: prompt pairs", int(stats["prompt_pairs"])
         yield f"prompt set, {part}: mean recovery", float(stats["mean"])
         yield f"prompt set, {part}: standard error", float(stats["standard_error"])
+        for end in ("low", "high"):
+            yield f"prompt set, {part}: {end} end of the interval", float(stats[end])
+        yield f"prompt set, {part}: corrected p", float(stats["p_corrected"])
         yield f"prompt set, {part}: times best", int(stats["times_best"])
 
 

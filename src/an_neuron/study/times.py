@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-OWN_RULE = "record_provenance"
+LAST_RULES = ("record_provenance", "sum_results")
+"""Those that run when the times are read, or later: what lies there of them is of an earlier build."""
 
 
 def times(benchmarks: Path, built: Iterable[str]) -> dict[str, Record]:
@@ -32,7 +33,7 @@ def times(benchmarks: Path, built: Iterable[str]) -> dict[str, Record]:
     jobs: dict[str, dict[str, Record]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
         rule, _, wildcards = path.relative_to(benchmarks).with_suffix("").as_posix().partition("/")
-        if rule != OWN_RULE and _is_of(names, wildcards):
+        if rule not in LAST_RULES and _is_of(names, wildcards):
             jobs.setdefault(rule, {})[wildcards] = _measured(path)
     return {rule: {**_together(of_rule.values()), "jobs": of_rule} for rule, of_rule in jobs.items()}
 

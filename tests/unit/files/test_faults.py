@@ -178,6 +178,23 @@ def test_a_folder_that_refuses_files_is_named(tmp_path, monkeypatch):
         atomic.write_text(tmp_path / "text.txt", "text")
 
 
+def test_a_folder_that_refuses_hdf5_is_named(tmp_path, monkeypatch):
+    path, said = (
+        tmp_path / "numbers.h5",
+        "unable to open file: name = '{}', errno = 13, error message = 'Permission denied'",
+    )
+
+    def refuses(name, *arguments, **options):
+        raise PermissionError(13, said.format(name))  # as h5py does: the file's name is in the text alone
+
+    monkeypatch.setattr(h5py, "File", refuses)
+    with pytest.raises(UserError, match=r"numbers\.h5 cannot be written \(Permission denied\); make its folder writ"):
+        hdf5.write(path, NUMBERS, {"number": [1]}, {})
+    said = said.replace("{}", "another.h5")
+    with pytest.raises(PermissionError):
+        hdf5.write(path, NUMBERS, {"number": [1]}, {})
+
+
 def test_a_plain_seal_is_that_of_sha256sum(tmp_path):
     sealed.write_text(tmp_path / "text.txt", "abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # SHA-256 of "abc", FIPS 180-2

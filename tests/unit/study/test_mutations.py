@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import asdict
 from datetime import date
 from math import inf, nan
 from pathlib import Path
@@ -264,19 +265,21 @@ def test_a_mutated_config_json_gives_a_model_or_a_sentence(copied, data):
         (copied / "config.json").write_bytes(before)
 
 
+PROMPTS = ROOT / "resources" / "smollm2" / "prompts.csv"
+LINES = "\n".join(json.dumps(asdict(pair)) for pair in read_prompt_file(PROMPTS))
+TABLES = [
+    ("prompts.csv", PROMPTS.read_bytes(), read_prompt_file),
+    ("prompts.jsonl", LINES.encode(), read_prompt_file),
+    ("published.csv", (ROOT / "resources" / "published" / "orchard.csv").read_bytes(), published_rows),
+]
+
+
 @given(st.data())
 @tried(0.5)
 def test_a_mutated_table_is_read_or_a_sentence_says_why_not(tmp_path, data):
-    path, reader = data.draw(
-        st.sampled_from(
-            [
-                (ROOT / "resources" / "smollm2" / "prompts.csv", read_prompt_file),
-                (ROOT / "resources" / "published" / "orchard.csv", published_rows),
-            ]
-        )
-    )
-    changed = tmp_path / "table.csv"
-    changed.write_bytes(damaged(data.draw, path.read_bytes()))
+    name, content, reader = data.draw(st.sampled_from(TABLES))
+    changed = tmp_path / name
+    changed.write_bytes(damaged(data.draw, content))
     try:
         assert reader(changed) is not None
     except UserError as error:

@@ -233,7 +233,7 @@ def test_a_prompt_set_and_the_choice_are_measured_where_there_are_any(micro, tmp
     pairs = [WrittenPair(part, "a", "b") for part in ("development", "held_out", "held_out")]
     patched = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 1.0]], dtype=np.float32)
     ends = np.full(3, 4.0), np.zeros(3)
-    names = {"answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4}
+    names = {"answer": "c", "foil": "d", "answer_id": 3, "foil_id": 4, "n_tests": 2}
     write_prompt_set(tmp_path / "prompt_set.h5", patched, ends, [(0, 0), (0, 1)], pairs, names)
     numbers = {"n_positions": 9, "pearson": 0.75, "spearman": 0.5}
     hdf5.write(tmp_path / "choice.h5", CHOICE, {"mean_p_answer": [0.25, 0.5, 0.875]}, numbers)
@@ -244,5 +244,8 @@ def test_a_prompt_set_and_the_choice_are_measured_where_there_are_any(micro, tmp
     # Recovery 0.5 and 0.75: mean 0.625, deviation 0.1768, standard error 0.125.
     assert measured["prompt set, held_out: mean recovery"] == pytest.approx(0.625)
     assert measured["prompt set, held_out: standard error"] == pytest.approx(0.125)
+    assert measured["prompt set, held_out: low end of the interval"] == pytest.approx(0.5)
+    assert measured["prompt set, held_out: high end of the interval"] == pytest.approx(0.75)
+    assert measured["prompt set, held_out: corrected p"] == 1
     assert (measured["choice: positions"], measured["choice: pearson"], measured["choice: spearman"]) == (9, 0.75, 0.5)
     assert (measured["choice: least active, p(answer)"], measured["choice: most active, p(answer)"]) == (0.25, 0.875)

@@ -29,6 +29,11 @@ def page():
             "Over **{:.0f} held-out prompt pairs**, of other nouns and sentences, it recovers {:.3f} ± {:.3f}",
             [f"prompt set, held_out: {name}" for name in ("prompt pairs", "mean recovery", "standard error")],
         ),
+        (
+            "95 % bootstrap interval {:.3f} to {:.3f})",
+            [f"prompt set, held_out: {end} end of the interval" for end in ("low", "high")],
+        ),
+        ("Against no recovery at all, p = {:.4f} (exact signed-rank", ["prompt set, held_out: corrected p"]),
         ("is the best of the 200 candidates in {:.0f} of them;", ["prompt set, held_out: times best"]),
         (
             "over {:.0f} development pairs {:.3f}, and the best in {:.0f}.",
