@@ -20,7 +20,8 @@ from an_neuron.files import hdf5
 pytestmark = pytest.mark.workflow
 PNG_SIZE = (4 * 1048, 4 * 512)
 CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
-CAPTIONS_OF_CIRCUIT = ("ablation",)  # they stand in that of `orchard_circuit`
+# They stand in that of `orchard_circuit`.
+CAPTIONS_OF_CIRCUIT = ("ablation", "circuit", "curves", "dose_response", "driving_neurons", "faithfulness")
 
 
 @pytest.fixture
@@ -157,14 +158,35 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
             assert first_words(caption) in page, caption
 
 
-def test_the_neuron_is_needed_where_its_token_follows_and_nowhere_else(built, tmp_path):
-    """The target `orchard_circuit` asks for it, `orchard` does not."""
-    project = built.copied(tmp_path / "ablated")
-    planned = project.jobs("orchard_circuit")
-    assert all(planned[job] == 1 for job in ("ablate_neurons", "summarize_ablation", "plot_ablation"))
+@pytest.fixture(scope="module")
+def circuit(built, tmp_path_factory):
+    """The study with its circuit, its figures for a browser alone."""
+    project = built.copied(tmp_path_factory.mktemp("circuit") / "circuit")
+    project.config["formats"] = ["html"]
     assert project.jobs("orchard") == {}
-    folder = project.folder / "results" / "orchard"
-    project.build("results/orchard/ablation/summary.csv", "results/orchard/figures/html/ablation_fig.html")
+    project.build("orchard_circuit")
+    return project.folder / "results" / "orchard"
+
+
+def test_the_circuit_carries_the_answer_to_the_logits(circuit):
+    """Of the orchard 2.104 writes " an", and does so directly: nothing lies above it but the logits."""
+    table = hdf5.read(circuit / "circuit" / "circuit.h5")
+    studied = table["name"].tolist().index("2.104")
+    assert table["direct_on_metric"][studied] > 0.5
+    assert table["rounding"] < 1e-3 if "rounding" in table.fields else table.attributes["rounding"] < 1e-3
+    graph = json.loads((circuit / "circuit" / "circuit.json").read_text())
+    assert "2.104@-1" in [node["id"] for node in graph["nodes"]]
+    curves = hdf5.read(circuit / "circuit" / "curves.h5")
+    both = curves["kind"] == "neurons and heads"
+    assert abs(curves["recovery"][both & (curves["k"] == curves["of"])] - 1).max() < 1e-3
+    dose = hdf5.read(circuit / "circuit" / "dose_response.h5")
+    assert dose["in_corrupted"][0][-1] > dose["in_corrupted"][0][0]
+    for figure in ("circuit", "recovery_curves", "faithfulness_curves", "dose_response", "driving_neurons"):
+        assert (circuit / "figures" / "html" / f"{figure}_fig.html").is_file()
+
+
+def test_the_neuron_is_needed_where_its_token_follows_and_nowhere_else(circuit):
+    folder = circuit
     assert "Loss Over the Corpus Without Layer 2 Neuron 104" in (folder / "figures/html/ablation_fig.html").read_text()
     losses = hdf5.read(folder / "ablation" / "losses.h5")
     assert losses.attributes["way"] == "above"

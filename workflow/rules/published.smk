@@ -40,3 +40,28 @@ rule compare_published:
         ENVIRONMENT
     script:
         "../scripts/compare_published.py"
+
+
+CIRCUIT_TARGETS["published_circuit"] = lambda study: (
+    [f"{study.results}/circuit/published.csv"] if study.published else []
+)
+
+
+rule compare_circuit:
+    input:
+        published=of_study("published"),
+        circuit="results/{study}/circuit/circuit.h5",
+        curves="results/{study}/circuit/curves.h5",
+        driving_neurons="results/{study}/drivers/neurons.h5",
+        library=behind("compare_circuit"),
+    output:
+        "results/{study}/circuit/published.csv",
+    log:
+        "results/{study}/logs/compare_circuit.log",
+    benchmark:
+        "results/{study}/benchmarks/compare_circuit.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/compare_circuit.py"

@@ -3,22 +3,23 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.labels import FONT_SIZE, MARGIN, Frame
+from an_neuron.figures.labels import FONT_SIZE, MARGIN, Frame, Labels, add_text, box_around, text_size
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import visible
 from an_neuron.patching.circuit_files import edges
 
-KINDS = {
-    "resid_pre": ("token", "square", "#8c8c8c"),
-    "z": ("attention head", "diamond", "#e69f00"),
-    "post": ("neuron", "circle", "#0072b2"),
-}
-POSITIVE, NEGATIVE = "#2b8a3e", "#c92a2a"
-SHOWN = 0.02
-"""The least recovery by an edge alone that is drawn."""
-WIDEST, LARGEST = 14.0, 34.0
-ROOM = 1.0
+KINDS = {"resid_pre": ("token", "square"), "z": ("attention head", "diamond"), "post": ("neuron", "circle")}
+ROWS = {"resid_pre": "embedding", "z": "attention", "post": "MLP"}
+HELPS, AGAINST, NEUTRAL = "#0072b2", "#d55e00", "#9e9e9e"
+SHOWN, NUMBERED = 0.04, 0.08
+"""The least recovery by an edge alone that is drawn, and whose number stands beside the line."""
+WIDEST, LARGEST = 16.0, 34.0
+SLOTS, STRONG = (0, 1, -1, 2, -2, 3, -3), 0.25
+"""Where the nodes of a row stand, the strongest first; one without a strong node leaves the middle to passing lines."""
+SLOT, LAST_COLUMN = 0.3, 1.5
+MOVED = 0.5
+"""The least of its change that a token makes of a node, by way of others, that a dotted line shows."""
 LOGITS = "logits"
 
 
@@ -31,43 +32,62 @@ def circuit_fig(table: Table) -> go.Figure:
         circuit/circuit.h5.
     """
     x, y = places(table)
-    columns = sorted({*table["position"].tolist()})
+    columns, levels = sorted({*table["position"].tolist()}), rows(table)
     answer, foil = (visible(table.attributes[name]) for name in ("answer", "foil"))
-    top = float(y[-1]) + 0.8
-    frame = Frame((-0.6, len(columns) - 0.1), (-0.8, top), {**MARGIN, "t": 90, "b": 80, "l": 80})
+    margin = {**MARGIN, "l": 120, "t": 80, "r": 30}
+    frame = Frame((-0.5, float(x[-1]) + 1.0), (-0.6, float(y[-1]) + 0.5), margin)
     figure = empty_figure("The Circuit: What Tokens, Heads and Neurons Do Directly", "Position", "Layer", frame)
-    for sender, receiver, weight, said in _drawn_edges(table):
-        _add_edge(figure, (x[sender], y[sender]), (x[receiver], y[receiver]), weight, said)
-    for site, (kind, symbol, color) in KINDS.items():
-        _add_nodes(figure, table, x, y, table["site"] == site, kind, symbol, color)
-    _add_logits(figure, x[-1], y[-1], f"{answer} − {foil}")
-    ticks = sorted({(float(height), int(layer)) for height, layer in zip(y, table["layer"], strict=False)})
-    figure.update_yaxes(tickvals=[height for height, _ in ticks], ticktext=[str(layer) for _, layer in ticks])
-    figure.update_yaxes(showgrid=True, gridcolor="#e6e6e6", zeroline=False)
-    figure.update_xaxes(tickvals=list(range(len(columns))), ticktext=[_tokens(table, each) for each in columns])
+    layout, drawn = _around_nodes(table, frame, x, y), _drawn_edges(table)
+    lines = [_line((x[one], y[one]), (x[other], y[other]), weight) for one, other, weight, _ in drawn]
+    for line, (_, _, weight, said) in zip(lines, drawn, strict=True):
+        _add_edge(figure, line, weight, said)
+    for line, (_, _, weight, _) in reversed([*zip(lines, drawn, strict=True)]):  # the largest choose their places first
+        if abs(weight) >= NUMBERED:
+            _add_number(figure, layout, line, weight)
+    _add_paths_of_tokens(figure, table, x, y)
+    for site, (kind, symbol) in KINDS.items():
+        _add_nodes(figure, table, x, y, np.flatnonzero(table["site"] == site), kind, symbol)
+    _add_logits(figure, x[-1], y[-1], f"logit difference '{answer}' − '{foil}'")
+    figure.update_yaxes(
+        tickvals=list(range(len(levels))), ticktext=[f"{layer}, {ROWS[site]}" for layer, site in levels]
+    )
+    figure.update_yaxes(showgrid=True, gridcolor="#ebebeb", zeroline=False)
+    middles = [*range(len(columns) - 1), float(x[-1])]
+    figure.update_xaxes(tickvals=middles, ticktext=[_tokens(table, each) for each in columns])
     figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_layout(plot_bgcolor="white", showlegend=True, legend_title_text="")
+    legend = {"x": 0.01, "y": 0.99, "bgcolor": "rgba(255, 255, 255, 0.7)", "itemsizing": "constant"}
+    figure.update_layout(plot_bgcolor="white", showlegend=True, legend=legend)
     add_subtitle(
         figure,
-        "Size: recovery of the logit difference by a node alone. Line: by the direct path from one to the other alone; "
-        "green helps, red works against",
+        "Size of a node: recovery of the logit difference by it alone. Width of a line: by that direct path alone. "
+        "Blue helps, orange works against",
     )
     return figure
 
 
+def rows(table: Table) -> list[tuple[int, str]]:
+    """Return the layers and sites that have nodes, from the ground up: a row each."""
+    found = {*zip(table["layer"].tolist(), table["site"].tolist(), strict=True)}
+    return sorted(found, key=lambda row: (row[0], list(ROWS).index(row[1])))
+
+
 def places(table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the nodes stand, and at last the logits: positions in columns, layers that have nodes one by one."""
-    columns, layers = sorted({*table["position"].tolist()}), sorted({*table["layer"].tolist()})
-    x, y = np.zeros(len(table["name"]) + 1), np.zeros(len(table["name"]) + 1)
+    """Return where the nodes stand, and at last the logits.
+
+    Positions are columns, the last one, where most happens, with more room.
+    """
+    columns, levels = sorted({*table["position"].tolist()}), rows(table)
+    x = np.array([float(columns.index(position)) for position in [*table["position"], columns[-1]]])
+    if len(columns) > 1:
+        x[x == len(columns) - 1] = len(columns) - 2 + LAST_COLUMN
+    y = np.array([levels.index(row) for row in zip(table["layer"], table["site"], strict=True)] + [len(levels) + 0.4])
+    strength = np.abs(table["on_metric"])
     for position in columns:
-        for height, layer in enumerate(layers):
-            here = np.flatnonzero((table["position"] == position) & (table["layer"] == layer))
-            left = np.lexsort((table["index"][here], table["site"][here] == "post"))
-            apart = min(0.26, 0.8 / max(1, len(here)))
-            for place, node in enumerate(here[left]):
-                x[node] = columns.index(position) + apart * (place - (len(here) - 1) / 2)
-                y[node] = height + (0.25 if table["site"][node] == "post" and len({*table["site"][here]}) > 1 else 0)
-    x[-1], y[-1] = columns.index(max(columns)), len(layers) - 1 + ROOM
+        for height in np.unique(y[:-1]):
+            (here,) = np.nonzero((table["position"] == position) & (y[:-1] == height))
+            here = here[np.argsort(-strength[here], kind="stable")]
+            first = int(len(here) > 0 and strength[here[0]] < STRONG * strength.max())
+            x[here] += SLOT * np.take(SLOTS, np.arange(first, first + len(here)), mode="clip")
     return x, y
 
 
@@ -94,32 +114,90 @@ def _drawn_edges(table: Table) -> list[tuple[int, int, float, str]]:
     return sorted((each for each in drawn if abs(each[2]) >= SHOWN), key=lambda each: abs(each[2]))
 
 
-def _add_edge(
-    figure: go.Figure, start: tuple[float, float], end: tuple[float, float], weight: float, said: str
-) -> None:
-    """Add a curved line, as wide as its weight, whose middle can be pointed at."""
-    along = np.linspace(0, 1, 21)
-    bend = 0.12 * (end[1] - start[1]) * (1 if abs(end[0] - start[0]) < 0.4 else 0)
-    x = start[0] + (end[0] - start[0]) * along + bend * np.sin(np.pi * along) * 0.6
-    y = start[1] + (end[1] - start[1]) * along
-    color = POSITIVE if weight > 0 else NEGATIVE
+def _around_nodes(table: Table, frame: Frame, x: np.ndarray, y: np.ndarray) -> Labels:
+    """Return a layout in which the nodes' names, right of them, have their places."""
+    pixels = frame.pixels(x, y)
+    layout = Labels(frame, pixels)
+    for node, (left, top) in enumerate(pixels[:-1]):
+        width, height = text_size(_label(table, node))
+        radius = _size(table["on_metric"][node]) / 2
+        layout.placed.append(
+            (left - radius, top - max(radius, height / 2), left + radius + width, top + max(radius, height / 2))
+        )
+    return layout
+
+
+def _line(start: tuple[float, float], end: tuple[float, float], weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a line between two nodes, curved where it goes upright: what helps to the left."""
+    along = np.linspace(0, 1, 41)
+    upright = abs(end[0] - start[0]) < 0.9
+    bend = upright * 0.07 * max(0.0, end[1] - start[1] - 0.5) * (-1 if weight > 0 else 1)
+    x = start[0] + (end[0] - start[0]) * along + bend * np.sin(np.pi * along)
+    return x, start[1] + (end[1] - start[1]) * along
+
+
+def _add_edge(figure: go.Figure, line: tuple[np.ndarray, np.ndarray], weight: float, said: str) -> None:
+    """Add a line, as wide as its weight, that can be pointed at."""
+    x, y = line
+    width = max(1.0, min(WIDEST, WIDEST * abs(weight)))
     figure.add_trace(
         go.Scatter(
             x=x,
             y=y,
             mode="lines",
-            line={"color": color, "width": max(1.0, min(WIDEST, WIDEST * abs(weight)))},
-            opacity=0.55,
+            line={"color": _color(weight), "width": width, "shape": "spline"},
+            opacity=0.45,
             hovertemplate=said,
             showlegend=False,
         )
     )
 
 
+def _add_number(figure: go.Figure, layout: Labels, line: tuple[np.ndarray, np.ndarray], weight: float) -> None:
+    """Add a line's number on it, where it hides least."""
+    text = f"{weight:.2f}".replace("-", "−")
+    points = layout.frame.pixels(*line)[6:35]
+    middle_first = points[np.argsort(np.abs(np.arange(len(points)) - len(points) // 2), kind="stable")]
+    asides = np.array([(0, 0), (16, 0), (-16, 0)])
+    left, top, right, bottom = layout.put(box_around(point + aside, text) for aside in asides for point in middle_first)
+    font = {"size": FONT_SIZE - 2, "color": _color(weight)}
+    add_text(
+        figure,
+        layout.frame,
+        ((left + right) / 2, (top + bottom) / 2),
+        text=text,
+        font=font,
+        bgcolor="rgba(255, 255, 255, 0.8)",
+        borderpad=0,
+    )
+
+
+def _color(weight: float) -> str:
+    return HELPS if weight >= 0 else AGAINST
+
+
+def _size(effect: float) -> float:
+    return max(9.0, LARGEST * abs(float(effect)) ** 0.5)
+
+
+def _add_paths_of_tokens(figure: go.Figure, table: Table, x: np.ndarray, y: np.ndarray) -> None:
+    """Add dotted lines from a token to what it moves at its own position by way of others, not shown."""
+    for sender in np.flatnonzero(table["site"] == "resid_pre"):
+        there = (table["position"] == table["position"][sender]) & (table["site"] != "resid_pre")
+        for receiver in np.flatnonzero(there & (np.abs(table["total"][sender]) >= MOVED)):
+            total, direct = table["total"][sender, receiver], table["direct"][sender, receiver]
+            ends = f"{_label(table, int(sender))} → {_label(table, int(receiver))}"
+            said = hover(
+                ends, f"Of its change: total={total:.3f}, direct={direct:.3f}, by way of others={total - direct:.3f}"
+            )
+            line = {"color": NEUTRAL, "width": 1.5, "dash": "dot"}
+            points = {"x": x[[sender, receiver]], "y": y[[sender, receiver]]}
+            figure.add_trace(go.Scatter(**points, mode="lines", line=line, hovertemplate=said, showlegend=False))
+
+
 def _add_nodes(
-    figure: go.Figure, table: Table, x: np.ndarray, y: np.ndarray, which: np.ndarray, kind: str, symbol: str, color: str
+    figure: go.Figure, table: Table, x: np.ndarray, y: np.ndarray, nodes: np.ndarray, kind: str, symbol: str
 ) -> None:
-    nodes = np.flatnonzero(which)
     if not len(nodes):
         return
     effect = table["on_metric"][nodes]
@@ -130,23 +208,26 @@ def _add_nodes(
             x=x[nodes],
             y=y[nodes],
             mode="markers+text",
-            text=names,
-            textposition="middle right" if kind == "token" else "bottom center",
+            text=[f"<b>{name}</b>" for name in names],
+            textposition="middle right",
             textfont={"size": FONT_SIZE},
-            name=kind,
+            showlegend=False,
             marker={
                 "symbol": symbol,
-                "color": color,
-                "size": np.maximum(10, LARGEST * np.sqrt(np.abs(effect))),
+                "color": [_color(value) for value in effect],
+                "size": [_size(value) for value in effect],
+                "opacity": 1,
                 "line": {"color": "white", "width": 1.5},
             },
-            hovertext=[f"{name} at {token}" for name, token in zip(names, tokens, strict=True)],
+            hovertext=[f"{kind} {name} at {token}" for name, token in zip(names, tokens, strict=True)],
             customdata=np.column_stack([effect, table["direct_on_metric"][nodes]]),
             hovertemplate=hover(
                 "%{hovertext}", "Recovery alone=%{customdata[0]:.3f}", "Directly to the logits=%{customdata[1]:.3f}"
             ),
         )
     )
+    in_legend = {"symbol": symbol, "color": NEUTRAL, "size": 12}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=in_legend, name=kind))
 
 
 def _add_logits(figure: go.Figure, x: float, y: float, text: str) -> None:
@@ -155,7 +236,7 @@ def _add_logits(figure: go.Figure, x: float, y: float, text: str) -> None:
             x=[x],
             y=[y],
             mode="markers+text",
-            text=[f"logit difference {text}"],
+            text=[f"<b>{text}</b>"],
             textposition="middle right",
             marker={"symbol": "star", "size": 18, "color": REFERENCE_COLOR},
             showlegend=False,

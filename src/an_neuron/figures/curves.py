@@ -41,7 +41,9 @@ def curves_fig(table: Table, measure: str) -> go.Figure:
     figure.update_xaxes(type="log", tickvals=[10**power for power in range(6)], ticktext=_powers(), zeroline=False)
     figure.update_layout(showlegend=True, legend_title_text="Nodes, and their ranking")
     number = int((table["part"] == part).sum())
-    add_subtitle(figure, f"Mean over {number} {PARTS[part] if number > 1 else PARTS[part].removesuffix('s')}")
+    add_subtitle(
+        figure, f"Mean over {number} {PARTS[part]}" if number > 1 else f"On one {PARTS[part].removesuffix('s')}"
+    )
     return figure
 
 

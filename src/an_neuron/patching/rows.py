@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from an_neuron.errors import UserError
+from an_neuron.model.blocks import Blocks
+from an_neuron.model.hooks import Hook, rows_apart
 
 NODE_SITES = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "post")
 """Sites that can be changed together with others: what is put in is an activation, whatever came before."""
@@ -94,9 +96,20 @@ class Rows:
         """Return the first `at` rows, and the others."""
         return self.of(slice(at)), self.of(slice(at, None))
 
-    def at(self, layer: int) -> list[Change]:
-        """Return the changes in a layer."""
-        return [change for change in self.changes if change.layer == layer]
+    def entering(self, layer: int, stream: Tensor) -> Tensor:
+        """Return what enters a layer's block, [row, pos, d_model], with the changes there."""
+        for change in self.changes:
+            if (change.layer, change.site) == (layer, "resid_pre"):
+                stream = change.put(stream)
+        return stream
+
+    def hooks(self, layer: int, model: Blocks) -> list[Hook]:
+        """Return the hooks that put in the changes inside a layer's block."""
+        inside = [change for change in self.changes if change.layer == layer and change.site != "resid_pre"]
+        return [
+            (model.module(layer, change.site), model.place(layer, change.site).end, rows_apart(change.put, len(self)))
+            for change in inside
+        ]
 
 
 @dataclass(frozen=True)

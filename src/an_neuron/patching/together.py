@@ -10,6 +10,7 @@ is held against ordinary forwards.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -75,25 +76,45 @@ def patch_together(
     """
     engine = engine_of(model)
     prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    sites = sites_of(_checked(engine, sets))
+    wanted = _Wanted(_checked(engine, sets), metric, noising, put, tokens_per_wave)
     longest = max(range(len(prompt_pairs)), key=lambda number: len(prompt_pairs[number].clean))
-    patched, ends, checks, ways = [], [], list[SpotCheck](), set[str]()
-    for number, pair in enumerate(prompt_pairs):
-        base, source = (pair.clean, pair.corrupted) if noising else (pair.corrupted, pair.clean)
-        ordinary, passed = engine.open(base, source, metric, sites, put)
-        checks += check_baselines(ordinary, passed.base_value, passed.source_value, noising, number)
-        check_change(ordinary)
-        rows = rows_of(sets, sites, passed.put_at, engine.columns)
-        values = run_rows(passed, rows, tokens_per_wave)
-        if number == longest:
-            checks += check_rows(ordinary, rows_of(sets, sites, ordinary.put_at, engine.columns), values, number)
-        patched.append(values.cpu())
-        ends.append([float(passed.base_value), float(passed.source_value)])
-        ways.add("ordinary" if passed is ordinary else "fast")
-    own, other = torch.tensor(ends).T
-    clean, corrupted = (own, other) if noising else (other, own)
-    axes = (("set", range(len(sets))),)
-    return Sweep(clean, corrupted, torch.stack(patched), tuple(checks), " and ".join(sorted(ways)), axes)
+    parts = [_patch_pair(engine, wanted, pair, number, number == longest) for number, pair in enumerate(prompt_pairs)]
+    return replace(_joined(parts), axes=(("set", range(len(sets))),))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `patch_together` is asked for, besides the prompt pairs."""
+
+    sets: Sequence[Set]
+    metric: Metric
+    noising: bool
+    put: OtherRun
+    tokens_per_wave: int | None
+
+
+def _patch_pair(engine: Engine, wanted: _Wanted, pair: PromptPair, number: int, checked: bool) -> Sweep:
+    """Patch the sets in one prompt pair."""
+    base, source = (pair.clean, pair.corrupted) if wanted.noising else (pair.corrupted, pair.clean)
+    sites = sites_of(wanted.sets)
+    ordinary, passed = engine.open(base, source, wanted.metric, sites, wanted.put)
+    checks = check_baselines(ordinary, passed.base_value, passed.source_value, wanted.noising, number)
+    check_change(ordinary)
+    values = run_rows(passed, rows_of(wanted.sets, sites, passed.put_at, engine.columns), wanted.tokens_per_wave)
+    if checked:
+        checks += check_rows(ordinary, rows_of(wanted.sets, sites, ordinary.put_at, engine.columns), values, number)
+    ends = [passed.base_value.cpu().view(1), passed.source_value.cpu().view(1)]
+    clean, corrupted = ends if wanted.noising else ends[::-1]
+    return Sweep(clean, corrupted, values.cpu()[None], tuple(checks), "ordinary" if passed is ordinary else "fast")
+
+
+def _joined(parts: Sequence[Sweep]) -> Sweep:
+    """Put the sweeps of single prompt pairs together."""
+    clean, corrupted, patched = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("clean", "corrupted", "patched")
+    )
+    checks = tuple(check for part in parts for check in part.checks)
+    return Sweep(clean, corrupted, patched, checks, " and ".join(sorted({part.way for part in parts})))
 
 
 def run_rows(passed: Pass | OrdinaryPass, rows: Rows, tokens_per_wave: int | None = None) -> Tensor:

@@ -144,13 +144,12 @@ class Pass:
         first_layer = min([self.stop, *(layer for layer, _ in look_at), *(each.layer for each in rows.changes)])
         stream = _copies(self.base.sites[first_layer, "resid_pre"], len(rows))
         for layer in range(first_layer, self.stop):
-            stream = self._entered(layer, stream, rows)
-            stream = self._block(
-                layer, stream, [*self._changes(layer, rows), *self._looks(layer, look_at, seen, stream)]
-            )
+            stream = rows.entering(layer, stream)
+            hooks = [*rows.hooks(layer, self.model), *self._looks(layer, look_at, seen, stream)]
+            stream = self._block(layer, stream, hooks)
         if self.stop == self.model.n_layers:
             return self._measured(stream, []), seen
-        return self._measured(self._entered(self.stop, stream, rows), self._changes(self.stop, rows)), seen
+        return self._measured(rows.entering(self.stop, stream), rows.hooks(self.stop, self.model)), seen
 
     def put_at(self, layer: int, site: str) -> Tensor:
         """Return what is put in at a site from p0 on, [pos, column]."""
@@ -159,25 +158,6 @@ class Pass:
     def own(self, layer: int, site: str) -> Tensor:
         """Return the base run's activation of a site from p0 on, [pos, column]."""
         return self.base.sites[layer, site]
-
-    def _entered(self, layer: int, stream: Tensor, rows: Rows) -> Tensor:
-        """Return what enters a layer, with the changes of rows there."""
-        for change in rows.at(layer):
-            if change.site == "resid_pre":
-                stream = change.put(stream)
-        return stream
-
-    def _changes(self, layer: int, rows: Rows) -> list[Hook]:
-        """Return the hooks that change rows inside a layer's block."""
-        return [
-            (
-                self.model.module(layer, change.site),
-                self.model.place(layer, change.site).end,
-                rows_apart(change.put, len(rows)),
-            )
-            for change in rows.at(layer)
-            if change.site != "resid_pre"
-        ]
 
     def _measured(self, rows: Tensor, hooks: Sequence[Hook], prefix: SharedPrefix | None = None) -> Tensor:
         """Return the metric of what leaves the last block, or of what enters the layer inside which it is."""
