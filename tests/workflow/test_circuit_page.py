@@ -133,10 +133,17 @@ def test_the_pointer_tells_every_number_and_a_neuron_is_clicked_for_its_card(ope
     page = opened(page_file)
     label = page.locator("#circuit-graph .hoverlayer")
     page.mouse.move(*place_of(page, 1, 2))
-    for said in ("3.7 at  picked", "recovery alone 0.750", "direct 0.500", "through others 0.250"):
+    for said in ('3.7 at " picked"', "total 0.750", "direct 0.500", "through others 0.250"):
         expect(label).to_contain_text(said)
+    opacity = "document.getElementById('circuit-graph').data.slice(0, 3).map(each => each.opacity)"
+    assert page.evaluate(opacity) == [0.6, 0.6, 0.08], "the line that is not 3.7's fades"
     page.mouse.move(*place_of(page, 0.5, 0.5))
-    for said in (f"token at {HOSTILE} / lemon → head 1.2", "by this path alone 0.500", "total 1.000", "direct 0.750"):
+    for said in (
+        f'token at "{HOSTILE} / lemon" → head 1.2 at " picked"',
+        "by this path alone 0.500",
+        "total 1.000",
+        "direct 0.750",
+    ):
         expect(label).to_contain_text(said)
     assert page.evaluate("isNeuron('')") is False, "what heads and tokens open"
     page.mouse.click(*place_of(page, 1, 2))

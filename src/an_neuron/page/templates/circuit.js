@@ -6,14 +6,15 @@ const KIND_HUES = { neurons: "neuron", heads: "head", "neurons and heads": "help
 const DASHES = { exact: "solid", attribution: "dash", greedy: "dot" };
 const BY_HUES = { "switched off": "against", "held at its mean": "head", negated: "neuron" };
 const WIDEST = 14; // pixels of a line that recovers 1
+const SEEN = 0.6, FADED = 0.08; // of lines, while the pointer is on a node that has no part in them
 
 // ---- the circuit
 
 const ofEffect = of => `total ${number(of.total, 3)}<br>direct ${number(of.direct, 3)}<br>through others ${number(of.through_others, 3)}<extra></extra>`;
-const atToken = node => `${plain(node.name)} at ${plain(node.token)}`;
+const atToken = node => `${plain(node.name)} at "${plain(node.token)}"`;
 
 function curve(start, end) {
-  const bend = Math.abs(end.x - start.x) < 0.4 ? 0.07 * (end.y - start.y) : 0, steps = [...Array(21).keys()].map(step => step / 20);
+  const bend = Math.abs(end.x - start.x) < 0.4 ? Math.min(0.4, 0.07 * (end.y - start.y)) : 0, steps = [...Array(21).keys()].map(step => step / 20);
   return [steps.map(along => start.x + (end.x - start.x) * along + bend * Math.sin(Math.PI * along)), steps.map(along => start.y + (end.y - start.y) * along)];
 }
 
@@ -22,7 +23,7 @@ function edgeTraces({ nodes, edges, logits }, share) {
   for (const edge of [...edges].reverse()) {
     const end = edge.receiver < 0 ? logits : nodes[edge.receiver], [x, y] = curve(nodes[edge.sender], end), helps = edge.edge > 0;
     const said = `<b>${atToken(nodes[edge.sender])} → ${edge.receiver < 0 ? "logits" : atToken(end)}</b><br>by this path alone ${number(edge.edge, 3)}<br>`;
-    lines.push({ type: "scatter", mode: "lines", x, y, hoverinfo: "skip", showlegend: false, opacity: 0.6,
+    lines.push({ type: "scatter", mode: "lines", x, y, hoverinfo: "skip", showlegend: false, opacity: SEEN,
       line: { color: color(helps ? "helps" : "against"), dash: helps ? "solid" : "dash", width: Math.max(1, Math.min(WIDEST, WIDEST * Math.abs(edge.edge) * share)) } });
     for (let step = 3; step <= 17; step += 2) { points.x.push(x[step]); points.y.push(y[step]); points.text.push(said + ofEffect(edge)); }
   }
@@ -32,12 +33,22 @@ function edgeTraces({ nodes, edges, logits }, share) {
 function nodeTrace(kind, nodes, radius) {
   const own = nodes.filter(node => node.kind === kind);
   return { type: "scatter", mode: "markers", x: own.map(node => node.x), y: own.map(node => node.y), name: kind,
-    customdata: own.map(node => kind === "neuron" ? node.label : ""), text: own.map(node => `<b>${atToken(node)}</b><br>recovery alone ${number(node.total, 3)}<br>${ofEffect(node)}`), hovertemplate: "%{text}",
+    customdata: own.map(node => kind === "neuron" ? node.label : ""), text: own.map(node => `<b>${atToken(node)}</b><br>recovery of the logit difference:<br>${ofEffect(node)}`), hovertemplate: "%{text}",
     marker: { symbol: SYMBOLS[kind], color: color(HUES[kind]), size: own.map(node => 2 * radius(node)), opacity: 1, line: { color: color("page"), width: 1.5 } } };
 }
 
 const signs = () => [["helps", "helps", "solid"], ["works against", "against", "dash"]].map(([name, hue, dash]) => (
   { type: "scatter", mode: "lines", x: [null], y: [null], name, line: { color: color(hue), dash, width: 4 } }));
+
+function fadeOthers(element, { nodes, edges }) {
+  const drawn = [...edges].reverse(), lines = [...drawn.keys()];
+  const show = part => Plotly.restyle(element, { opacity: drawn.map(edge => part(edge) ? SEEN : FADED) }, lines);
+  element.on("plotly_hover", ({ points: [point] }) => {
+    const node = nodes.findIndex(each => each.kind === point.data.name && each.x === point.x && each.y === point.y);
+    if (node >= 0 && lines.length) show(edge => edge.sender === node || edge.receiver === node);
+  });
+  element.on("plotly_unhover", () => lines.length && show(() => true));
+}
 
 function circuitFigure(of, width) {
   const { nodes, logits, columns, layers } = of, narrow = width < NARROW, share = narrow ? 0.7 : 1, margin = { l: 46, r: 12, t: narrow ? 84 : 44, b: 60 };
@@ -48,7 +59,7 @@ function circuitFigure(of, width) {
   const labels = named(strong.map(node => [node.x, node.y, node.label, radius(node)]), [[logits.x, logits.y, "", 12]], range, size);
   const star = { type: "scatter", mode: "markers", x: [logits.x], y: [logits.y], showlegend: false, text: [`<b>${plain(logits.name)}</b><extra></extra>`], hovertemplate: "%{text}", marker: { symbol: "star", size: 18, color: color("soft") } };
   const kinds = Object.keys(SYMBOLS).map(kind => nodeTrace(kind, nodes, radius)).filter(trace => trace.x.length);
-  return [[...edgeTraces(of, share), star, ...kinds, ...signs()], layoutOf(height, margin, { annotations: [goal, ...labels], showlegend: true, legend: { ...legend, itemsizing: "constant", itemclick: false, itemdoubleclick: false },
+  return [[...edgeTraces(of, share), star, ...kinds, ...signs()], layoutOf(height, margin, { annotations: [goal, ...labels].map(text => ({ ...text, bgcolor: `${color("page")}b3`, borderpad: 0 })), showlegend: true, legend: { ...legend, itemsizing: "constant", itemclick: false, itemdoubleclick: false },
     xaxis: { range: range[0], showgrid: false, zeroline: false, tickvals: columns.map((_, column) => column), ticktext: columns.map(plain), tickangle: narrow && columns.length > 3 ? -40 : 0, title: narrow ? undefined : { text: "token", standoff: 8 } },
     yaxis: { range: range[1], zeroline: false, tickvals: layers.map((_, row) => row), ticktext: layers.map(String), title: { text: "layer", standoff: 6 } } })];
 }
@@ -101,7 +112,7 @@ function ablationFigure(groups, width) {
 }
 
 Object.assign(FIGURES, {
-  "circuit-graph": [circuitFigure, data.circuit],
+  "circuit-graph": [circuitFigure, data.circuit, fadeOthers],
   "dose-response": [doseFigure, data.dose],
   "together-recovery": [curvesFigure("recovery"), data.together?.curves], "together-faithfulness": [curvesFigure("faithfulness"), data.together?.curves],
   "ablation-changes": [ablationFigure, data.ablation?.groups],

@@ -197,13 +197,16 @@ function paperWidth(element) {
 }
 
 function draw(id) {
-  const [figure, of] = FIGURES[id], element = document.getElementById(id);
+  const [figure, of, listen] = FIGURES[id], element = document.getElementById(id);
   if (!element || !of || typeof Plotly === "undefined") return null;
   const width = printing ? paperWidth(element) : element.clientWidth;
   const [traces, layout] = figure(of, width);
   const fresh = !element.classList.contains("js-plotly-plot");
   const done = Plotly.react(element, traces, { width, ...layout }, { displayModeBar: false, responsive: false });
-  if (fresh) element.on("plotly_click", ({ points: [point] }) => { if (isNeuron(String(point.customdata))) goTo(point.customdata); });
+  if (fresh) {
+    element.on("plotly_click", ({ points: [point] }) => { if (isNeuron(String(point.customdata))) goTo(point.customdata); });
+    listen?.(element, of);
+  }
   return done;
 }
 
