@@ -1,7 +1,21 @@
 """Checkouts that several files share."""
 
 import pytest
+from browsing import opener, started_browser
 from project import Project
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with started_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a file in a window of its own; at the end nothing was asked for but files, and no script had failed."""
+    with opener(browser) as open_file:
+        yield open_file
 
 
 @pytest.fixture(scope="session")

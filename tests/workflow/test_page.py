@@ -5,51 +5,15 @@ import re
 import shutil
 
 import pytest
-from choreographer.browsers.chromium import Chromium
-from playwright.sync_api import expect, sync_playwright
+from browsing import NARROW, WIDE, overflow
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.workflow
-WIDE, NARROW = {"width": 1300, "height": 900}, {"width": 400, "height": 800}
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        path = Chromium.find_browser(skip_local=False)
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
 def page_file(built):
     return built.folder / "results" / "orchard" / "index.html"
-
-
-@pytest.fixture
-def opened(browser):
-    """Open a file in a window of its own; at the end nothing was asked for but files, and no script had failed."""
-    said, asked, contexts = [], [], []
-
-    def open_file(path, anchor="", drawn=True, **options):
-        context = browser.new_context(**{"viewport": WIDE, **options})
-        context.set_default_timeout(20_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.goto(path.as_uri() + anchor)
-        if drawn:
-            page.wait_for_selector("html[data-figures=drawn]")
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
-    assert [text for text in said if "plotly.min.js" not in text and "ERR_FILE_NOT_FOUND" not in text] == []
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +40,6 @@ def place_of(page, figure, name):
         }""",
         [figure, name],
     )
-
-
-def overflow(page):
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])

@@ -1,4 +1,4 @@
-"""The finding as one page, and plotly.js, which the pages of all studies load."""
+"""The finding as one page, the circuit as another, and plotly.js, which the pages of all studies load."""
 
 PLOTLY = "results/assets/plotly.min.js"
 SHOWN = {
@@ -14,7 +14,18 @@ SHOWN = {
     "associations": "associations.json",
 }
 """What the page of every study shows, by the names by which its sections ask for it."""
+SHOWN_OF_CIRCUIT = {
+    "circuit": "circuit/circuit.h5",
+    "graph": "circuit/circuit.json",
+    "driving_neurons": "drivers/neurons.h5",
+    "dose_response": "circuit/dose_response.h5",
+    "curves": "circuit/curves.h5",
+    "areas": "circuit/areas.csv",
+    "ablation": "ablation/summary.csv",
+}
+"""The same of the page of the circuit."""
 TARGETS["page"] = lambda study: [f"{study.results}/index.html", PLOTLY]
+CIRCUIT_TARGETS["circuit_page"] = lambda study: [f"{study.results}/circuit.html"]
 
 
 rule write_plotly:
@@ -59,3 +70,25 @@ rule write_page:
         formats=FORMATS,
     script:
         "../scripts/write_page.py"
+
+
+# A page of its own, so that the finding's page is the same whether the circuit is built or not.
+rule write_circuit_page:
+    input:
+        **{name: f"results/{{study}}/{file}" for name, file in SHOWN_OF_CIRCUIT.items()},
+        plotly=PLOTLY,
+        templates=templates_of("page"),
+        library=behind("write_circuit_page"),
+    output:
+        "results/{study}/circuit.html",
+    log:
+        "results/{study}/logs/write_circuit_page.log",
+    benchmark:
+        "results/{study}/benchmarks/write_circuit_page.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        formats=FORMATS,
+    script:
+        "../scripts/write_circuit_page.py"

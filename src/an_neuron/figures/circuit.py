@@ -3,24 +3,31 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from an_neuron.figures.circuit_layout import (
+    DRAWN,
+    KINDS,
+    LOGITS,
+    ROWS,
+    Edge,
+    all_edges,
+    columns_of,
+    label,
+    places,
+    rows_of,
+    tokens_at,
+)
 from an_neuron.figures.labels import FONT_SIZE, MARGIN, Frame, Labels, add_text, box_around, text_size
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import visible
-from an_neuron.patching.circuit_files import edges
 
-KINDS = {"resid_pre": ("token", "square"), "z": ("attention head", "diamond"), "post": ("neuron", "circle")}
-ROWS = {"resid_pre": "embedding", "z": "attention", "post": "MLP"}
+SYMBOLS = {"resid_pre": "square", "z": "diamond", "post": "circle"}
 HELPS, AGAINST, NEUTRAL = "#0072b2", "#d55e00", "#9e9e9e"
-SHOWN, NUMBERED = 0.04, 0.08
-"""The least recovery by an edge alone that is drawn, and whose number stands beside the line."""
+NUMBERED = 0.08
+"""The least recovery by an edge alone whose number stands beside the line."""
 WIDEST, LARGEST = 16.0, 34.0
-SLOTS, STRONG = (0, 1, -1, 2, -2, 3, -3), 0.25
-"""Where the nodes of a row stand, the strongest first; one without a strong node leaves the middle to passing lines."""
-SLOT, LAST_COLUMN = 0.3, 1.5
 MOVED = 0.5
 """The least of its change that a token makes of a node, by way of others, that a dotted line shows."""
-LOGITS = "logits"
 
 
 def circuit_fig(table: Table) -> go.Figure:
@@ -32,28 +39,28 @@ def circuit_fig(table: Table) -> go.Figure:
         circuit/circuit.h5.
     """
     x, y = places(table)
-    columns, levels = sorted({*table["position"].tolist()}), rows(table)
     answer, foil = (visible(table.attributes[name]) for name in ("answer", "foil"))
     margin = {**MARGIN, "l": 120, "t": 80, "r": 30}
     frame = Frame((-0.5, float(x[-1]) + 1.0), (-0.6, float(y[-1]) + 0.5), margin)
     figure = empty_figure("The Circuit: What Tokens, Heads and Neurons Do Directly", "Position", "Layer", frame)
-    layout, drawn = _around_nodes(table, frame, x, y), _drawn_edges(table)
-    lines = [_line((x[one], y[one]), (x[other], y[other]), weight) for one, other, weight, _ in drawn]
-    for line, (_, _, weight, said) in zip(lines, drawn, strict=True):
-        _add_edge(figure, line, weight, said)
-    for line, (_, _, weight, _) in reversed([*zip(lines, drawn, strict=True)]):  # the largest choose their places first
-        if abs(weight) >= NUMBERED:
-            _add_number(figure, layout, line, weight)
+    layout, drawn = _around_nodes(table, frame, x, y), [edge for edge in all_edges(table) if abs(edge.edge) >= DRAWN]
+    at = [*zip(x, y, strict=True)]
+    lines = [_line(at[edge.sender], at[edge.receiver], edge.edge) for edge in drawn]
+    for line, edge in reversed([*zip(lines, drawn, strict=True)]):  # the strongest on top
+        _add_edge(figure, line, edge.edge, _said(table, edge))
+    for line, edge in zip(lines, drawn, strict=True):  # whose numbers choose their places first
+        if abs(edge.edge) >= NUMBERED:
+            _add_number(figure, layout, line, edge.edge)
     _add_paths_of_tokens(figure, table, x, y)
-    for site, (kind, symbol) in KINDS.items():
-        _add_nodes(figure, table, x, y, np.flatnonzero(table["site"] == site), kind, symbol)
+    for site, symbol in SYMBOLS.items():
+        _add_nodes(figure, table, x, y, np.flatnonzero(table["site"] == site), KINDS[site], symbol)
     _add_logits(figure, x[-1], y[-1], f"logit difference '{answer}' − '{foil}'")
-    figure.update_yaxes(
-        tickvals=list(range(len(levels))), ticktext=[f"{layer}, {ROWS[site]}" for layer, site in levels]
-    )
+    levels = [f"{layer}, {ROWS[site]}" for layer, site in rows_of(table)]
+    figure.update_yaxes(tickvals=list(range(len(levels))), ticktext=levels)
     figure.update_yaxes(showgrid=True, gridcolor="#ebebeb", zeroline=False)
-    middles = [*range(len(columns) - 1), float(x[-1])]
-    figure.update_xaxes(tickvals=middles, ticktext=[_tokens(table, each) for each in columns])
+    columns = columns_of(table)
+    named = [visible(tokens_at(table, position)) for position in columns]
+    figure.update_xaxes(tickvals=list(columns.values()), ticktext=named)
     figure.update_xaxes(showgrid=False, zeroline=False)
     legend = {"x": 0.01, "y": 0.99, "bgcolor": "rgba(255, 255, 255, 0.7)", "itemsizing": "constant"}
     figure.update_layout(plot_bgcolor="white", showlegend=True, legend=legend)
@@ -65,53 +72,13 @@ def circuit_fig(table: Table) -> go.Figure:
     return figure
 
 
-def rows(table: Table) -> list[tuple[int, str]]:
-    """Return the layers and sites that have nodes, from the ground up: a row each."""
-    found = {*zip(table["layer"].tolist(), table["site"].tolist(), strict=True)}
-    return sorted(found, key=lambda row: (row[0], list(ROWS).index(row[1])))
-
-
-def places(table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the nodes stand, and at last the logits.
-
-    Positions are columns, the last one, where most happens, with more room.
-    """
-    columns, levels = sorted({*table["position"].tolist()}), rows(table)
-    x = np.array([float(columns.index(position)) for position in [*table["position"], columns[-1]]])
-    if len(columns) > 1:
-        x[x == len(columns) - 1] = len(columns) - 2 + LAST_COLUMN
-    y = np.array([levels.index(row) for row in zip(table["layer"], table["site"], strict=True)] + [len(levels) + 0.4])
-    strength = np.abs(table["on_metric"])
-    for position in columns:
-        for height in np.unique(y[:-1]):
-            (here,) = np.nonzero((table["position"] == position) & (y[:-1] == height))
-            here = here[np.argsort(-strength[here], kind="stable")]
-            first = int(len(here) > 0 and strength[here[0]] < STRONG * strength.max())
-            x[here] += SLOT * np.take(SLOTS, np.arange(first, first + len(here)), mode="clip")
-    return x, y
-
-
-def _drawn_edges(table: Table) -> list[tuple[int, int, float, str]]:
-    """Return sender, receiver (-1 for the logits), weight and hover text of each edge, the weakest first."""
-    drawn = []
-    for sender, receiver in edges(table):
-        values = {name: float(table[name][sender, receiver]) for name in ("edge", "direct", "total")}
-        ends = f"{table['name'][sender]} → {table['name'][receiver]}"
-        others = values["total"] - values["direct"]
-        said = hover(
-            ends,
-            f"Recovery by this path alone={values['edge']:.3f}",
-            f"Of the receiver's change: total={values['total']:.3f}, direct={values['direct']:.3f}, "
-            f"through others={others:.3f}",
-        )
-        drawn.append((sender, receiver, values["edge"], said))
-    for sender, (total, direct) in enumerate(zip(table["on_metric"], table["direct_on_metric"], strict=True)):
-        said = hover(
-            f"{table['name'][sender]} → {LOGITS}",
-            f"Recovery: total={total:.3f}, direct={direct:.3f}, through others={total - direct:.3f}",
-        )
-        drawn.append((sender, -1, float(direct), said))
-    return sorted((each for each in drawn if abs(each[2]) >= SHOWN), key=lambda each: abs(each[2]))
+def _said(table: Table, edge: Edge) -> str:
+    """Return what is told of an edge under the pointer."""
+    ends = f"{table['name'][edge.sender]} → {'logits' if edge.receiver == LOGITS else table['name'][edge.receiver]}"
+    shares = f"total={edge.total:.3f}, direct={edge.direct:.3f}, through others={edge.through_others:.3f}"
+    if edge.receiver == LOGITS:
+        return hover(ends, f"Recovery: {shares}")
+    return hover(ends, f"Recovery by this path alone={edge.edge:.3f}", f"Of the receiver's change: {shares}")
 
 
 def _around_nodes(table: Table, frame: Frame, x: np.ndarray, y: np.ndarray) -> Labels:
@@ -119,11 +86,10 @@ def _around_nodes(table: Table, frame: Frame, x: np.ndarray, y: np.ndarray) -> L
     pixels = frame.pixels(x, y)
     layout = Labels(frame, pixels)
     for node, (left, top) in enumerate(pixels[:-1]):
-        width, height = text_size(_label(table, node))
+        width, height = text_size(label(table, node))
         radius = _size(table["on_metric"][node]) / 2
-        layout.placed.append(
-            (left - radius, top - max(radius, height / 2), left + radius + width, top + max(radius, height / 2))
-        )
+        half = max(radius, height / 2)
+        layout.placed.append((left - radius, top - half, left + radius + width, top + half))
     return layout
 
 
@@ -158,7 +124,7 @@ def _add_number(figure: go.Figure, layout: Labels, line: tuple[np.ndarray, np.nd
     text = f"{weight:.2f}".replace("-", "−")
     points = layout.frame.pixels(*line)[6:35]
     middle_first = points[np.argsort(np.abs(np.arange(len(points)) - len(points) // 2), kind="stable")]
-    asides = np.array([(0, 0), (16, 0), (-16, 0)])
+    asides = np.array([(0, 0), (16, 0), (-16, 0), (36, 0), (-36, 0)])
     left, top, right, bottom = layout.put(box_around(point + aside, text) for aside in asides for point in middle_first)
     font = {"size": FONT_SIZE - 2, "color": _color(weight)}
     add_text(
@@ -186,7 +152,7 @@ def _add_paths_of_tokens(figure: go.Figure, table: Table, x: np.ndarray, y: np.n
         there = (table["position"] == table["position"][sender]) & (table["site"] != "resid_pre")
         for receiver in np.flatnonzero(there & (np.abs(table["total"][sender]) >= MOVED)):
             total, direct = table["total"][sender, receiver], table["direct"][sender, receiver]
-            ends = f"{_label(table, int(sender))} → {_label(table, int(receiver))}"
+            ends = f"{label(table, int(sender))} → {label(table, int(receiver))}"
             said = hover(
                 ends, f"Of its change: total={total:.3f}, direct={direct:.3f}, by way of others={total - direct:.3f}"
             )
@@ -201,8 +167,8 @@ def _add_nodes(
     if not len(nodes):
         return
     effect = table["on_metric"][nodes]
-    names = [_label(table, int(node)) for node in nodes]
-    tokens = [_tokens(table, int(position)) for position in table["position"][nodes]]
+    names = [visible(label(table, int(node))) for node in nodes]
+    tokens = [visible(tokens_at(table, int(position))) for position in table["position"][nodes]]
     figure.add_trace(
         go.Scatter(
             x=x[nodes],
@@ -243,16 +209,3 @@ def _add_logits(figure: go.Figure, x: float, y: float, text: str) -> None:
             hoverinfo="skip",
         )
     )
-
-
-def _label(table: Table, node: int) -> str:
-    if table["site"][node] == "resid_pre":
-        return visible(table["clean_token"][node])
-    return f"{table['layer'][node]}.{table['index'][node]}"
-
-
-def _tokens(table: Table, position: int) -> str:
-    """Return the tokens at a position: the clean one, and the corrupted one where it differs."""
-    node = int(np.flatnonzero(table["position"] == position)[0])
-    clean, corrupted = (visible(table[f"{kind}_token"][node]) for kind in ("clean", "corrupted"))
-    return clean if clean == corrupted else f"{clean} / {corrupted}"

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 FOLDER = Path(__file__).parent / "templates"
-INLINE = ("page.css", "page.js", "figures.js")
+INLINE = ("page.css", "page.js", "figures.js", "circuit.js")
 """What stands in pages as it is."""
 
 

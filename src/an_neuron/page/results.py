@@ -89,3 +89,8 @@ class Results:
         if path not in self._read:
             self._read[path] = hdf5.read(path)
         return self._read[path]
+
+
+def links_of(results: Results) -> list[str]:
+    """Return the links to all files that a page tells of."""
+    return sorted({results.link(path) for name in results.files for path in results.paths(name)})

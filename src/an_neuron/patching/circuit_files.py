@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_json
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.circuit import Circuit
 from an_neuron.patching.sweep_files import ACTIVATION, COMPARED, RECOVERY
+
+if TYPE_CHECKING:
+    from an_neuron.patching.circuit import Circuit
 
 LEAST_EDGE = 0.01
 EDGE = "sender receiver"
@@ -45,7 +47,7 @@ GRAPH = Schema(
 
 
 def write_circuit(
-    path: str | Path, circuit: Circuit, tokens: Mapping[str, Sequence[str]], attributes: Mapping[str, Any]
+    path: str | Path, circuit: "Circuit", tokens: Mapping[str, Sequence[str]], attributes: Mapping[str, Any]
 ) -> None:
     """Write circuit/circuit.h5.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,13 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.curves import ENOUGH, Curve
 from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 
+if TYPE_CHECKING:
+    from an_neuron.patching.curves import Curve
+
+ENOUGH = 0.9
+"""The recovery that the smallest set reaches."""
 MEASURES = {
     "recovery": "the first k nodes' clean values put into the corrupted run",
     "left": "their corrupted values put into the clean run: what remains without them",
@@ -72,7 +76,7 @@ Smallest = tuple[int, float, float] | None
 
 
 def write_curves(
-    path: str | Path, curves: Sequence[Curve], parts: Sequence[str], attributes: Mapping[str, Any]
+    path: str | Path, curves: Sequence["Curve"], parts: Sequence[str], attributes: Mapping[str, Any]
 ) -> None:
     """Write circuit/curves.h5.
 
@@ -108,7 +112,7 @@ def write_curves_csv(path: str | Path, table: Table) -> None:
 
 
 def write_areas(
-    path: str | Path, curves: Sequence[Curve], parts: Sequence[str], smallest: Mapping[tuple[str, str], Smallest]
+    path: str | Path, curves: Sequence["Curve"], parts: Sequence[str], smallest: Mapping[tuple[str, str], Smallest]
 ) -> None:
     """Write circuit/areas.csv.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from an_neuron.errors import UserError
 from an_neuron.patching.attribution import attribute, of_heads
+from an_neuron.patching.curve_files import ENOUGH
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.rows import AllBut, Node, Set
@@ -34,7 +35,6 @@ SIZES = (0, 1, 2, 5, 10, 20, 50, 100, 300, 1000, 5000)
 GREEDY, GREEDY_CANDIDATES = 8, 32
 SEARCHED = 150
 """Up to so many nodes the smallest set is looked for one by one."""
-ENOUGH = 0.9
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,8 @@ def test_the_card_of_a_neuron_without_a_best_threshold():
 def test_prompt_pairs_by_part_with_means_and_standard_errors():
     """Held out, the first neuron recovers 0.5 and 0.7: mean 0.6, standard error 0.1; the second is the best once."""
     of = table(
-        recovery=[[1.0, 0.0], [0.5, 0.25], [0.7, 0.8]], part=texts("development", "held_out", "held_out"), layer=[1, 2],
-        index=[5, 10], clean_prompt=texts("a", "b", "c"), corrupted_prompt=texts("d", "e", "f"),
+        {"n_tests": 2}, recovery=[[1.0, 0.0], [0.5, 0.25], [0.7, 0.8]], part=texts("development", *["held_out"] * 2),
+        layer=[1, 2], index=[5, 10], clean_prompt=texts("a", "b", "c"), corrupted_prompt=texts("d", "e", "f"),
     )  # fmt: skip
     drawn = over_pairs(of)
     assert drawn["names"] == ["1.5", "2.10"]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from an_neuron.files.hdf5 import Table
-from an_neuron.page.results import Results, Section
+from an_neuron.page.results import Results, Section, links_of
 from an_neuron.page.sections.places import HEADS, SITES
 from an_neuron.study.finding import read_finding
 
@@ -47,9 +47,4 @@ def provenance_section(results: Results) -> Section:
     """Say which model was studied, how to cite, and where each file is."""
     of = results.table("map").attributes
     facts = {name: str(of[name]) for name in ("study", "model", "revision", "dtype", "version")}
-    return Section("provenance", "Provenance, citation, files", {"facts": facts, "files": _files(results)})
-
-
-def _files(results: Results) -> list[str]:
-    """Return the links to all files that the page tells of."""
-    return sorted({results.link(path) for name in results.files for path in results.paths(name)})
+    return Section("provenance", "Provenance, citation, files", {"facts": facts, "files": links_of(results)})

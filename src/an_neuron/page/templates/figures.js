@@ -57,14 +57,14 @@ function heatMaps({ maps, columns, axis, limit }, width) {
   return [traces, layoutOf(height, { l: 48, r: 70, t: 4, b: 4 }, layout)];
 }
 
-// ---- neurons: points, the strongest with their names where there is room
+// ---- neurons: points [x, y, name, radius], the strongest with their names where there is room
 
 function named(points, drawn, range, size) {
-  const taken = [...points, ...drawn].map(([x, y]) => pixel(x, y, range, size)).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]), labels = [];
-  for (const [x, y, text] of points) {
+  const taken = [...points, ...drawn].map(([x, y, , r = 4]) => [...pixel(x, y, range, size), r]).map(([x, y, r]) => [x - r, y - r, x + r, y + r]), labels = [];
+  for (const [x, y, text, r = 4] of points) {
     const [left, top] = pixel(x, y, range, size), w = 7.4 * text.length + 4, h = 18;
-    const sides = [["left", "middle", 7, 0, left + 7, top - h / 2], ["right", "middle", -7, 0, left - 7 - w, top - h / 2],
-      ["center", "bottom", 0, 5, left - w / 2, top - 5 - h], ["center", "top", 0, -5, left - w / 2, top + 5]];
+    const sides = [["left", "middle", r + 3, 0, left + r + 3, top - h / 2], ["right", "middle", -r - 3, 0, left - r - 3 - w, top - h / 2],
+      ["center", "bottom", 0, r + 1, left - w / 2, top - r - 1 - h], ["center", "top", 0, -r - 1, left - w / 2, top + r + 1]];
     const free = sides.find(([, , , , x0, y0]) => x0 >= 0 && x0 + w <= size[0] && y0 >= 0 && y0 + h <= size[1]
       && !taken.some(box => x0 < box[2] && x0 + w > box[0] && y0 < box[3] && y0 + h > box[1]));
     if (!free) continue;
@@ -197,13 +197,16 @@ function paperWidth(element) {
 }
 
 function draw(id) {
-  const [figure, of] = FIGURES[id], element = document.getElementById(id);
+  const [figure, of, listen] = FIGURES[id], element = document.getElementById(id);
   if (!element || !of || typeof Plotly === "undefined") return null;
   const width = printing ? paperWidth(element) : element.clientWidth;
   const [traces, layout] = figure(of, width);
   const fresh = !element.classList.contains("js-plotly-plot");
   const done = Plotly.react(element, traces, { width, ...layout }, { displayModeBar: false, responsive: false });
-  if (fresh) element.on("plotly_click", ({ points: [point] }) => { if (placeOf(String(point.customdata)) >= 0) goTo(point.customdata); });
+  if (fresh) {
+    element.on("plotly_click", ({ points: [point] }) => { if (isNeuron(String(point.customdata))) goTo(point.customdata); });
+    listen?.(element, of);
+  }
   return done;
 }
 

@@ -164,8 +164,11 @@ function showCard(name, go) {
   }
 }
 
+const isNeuron = name => neurons ? placeOf(name) >= 0 : /^\d+\.\d+$/.test(name);
+
 function goTo(name) {
-  if (asked() === name) showCard(name, true); // the address stays, so that nothing else would show it
+  if (!neurons) location.href = `index.html#neuron=${name}`; // the cards are on the page beside this one
+  else if (asked() === name) showCard(name, true); // the address stays, so that nothing else would show it
   else location.hash = `neuron=${name}`;
 }
 
