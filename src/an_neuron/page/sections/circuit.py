@@ -102,7 +102,7 @@ def _name(table: Table, node: int) -> str:
 
 
 def _at(table: Table, node: int) -> str:
-    (token,) = quoted([tokens_at(table, int(table["position"][node]))])
+    token = quoted([tokens_at(table, int(table["position"][node]))])[0].replace(" ", "\N{NO-BREAK SPACE}")
     return f"the {_name(table, node)} {token}" if _name(table, node) == "token" else f"{_name(table, node)} at {token}"
 
 
