@@ -44,8 +44,8 @@ def circuit():
         site=texts("resid_pre", "z", "post", "post"),
         index=[0, 2, 5, 7],
         position=[-2, -1, -1, -1],
-        clean_token=texts(" apple", "\n", "\n", "\n"),
-        corrupted_token=texts(" lemon", "\n", "\n", "\n"),
+        clean_token=texts(" apple", "-\n", "-\n", "-\n"),
+        corrupted_token=texts(" lemon", "-\n", "-\n", "-\n"),
         on_metric=[1.0, 0.25, -0.05, 0.75],
         direct_on_metric=[0.0, 0.005, -0.06, 0.5],
         total=total,
@@ -74,7 +74,7 @@ def test_nodes_stand_by_position_and_layer_and_the_logits_above_the_last(circuit
     assert x.tolist() == [0.0, 1 - 0.13, 1 + 0.13, 1.0, 1.0]
     assert y.tolist() == [0.0, 1.0, 1.25, 2.0, 3.0]
     assert [label(circuit, node) for node in range(4)] == [" apple", "1.2", "1.5", "3.7"]
-    assert [tokens_at(circuit, position) for position in (-2, -1)] == [" apple / lemon", "↵"]
+    assert [tokens_at(circuit, position) for position in (-2, -1)] == [" apple / lemon", "-↵"]
 
 
 def test_the_figure_draws_edges_as_wide_as_they_carry_and_dashes_those_that_work_against(circuit):
@@ -88,11 +88,11 @@ def test_the_drawing_holds_what_the_pointer_tells(circuit):
     drawn = drawn_circuit(circuit, all_edges(circuit))
     assert [node["name"] for node in drawn["nodes"]] == ["token", "head 1.2", "1.5", "3.7"]
     assert drawn["nodes"][3] == {
-        "name": "3.7", "label": "3.7", "kind": "neuron", "token": "↵", "x": 1.0, "y": 2.0,
+        "name": "3.7", "label": "3.7", "kind": "neuron", "token": "-↵", "x": 1.0, "y": 2.0,
         "total": 0.75, "direct": 0.5, "through_others": 0.25,
     }  # fmt: skip
     assert drawn["logits"]["name"] == 'logit(" an") − logit(" a")'
-    assert (drawn["columns"], drawn["layers"]) == ([" apple / lemon", "↵"], [0, 1, 3])
+    assert (drawn["columns"], drawn["layers"]) == ([" apple / lemon", "-↵"], [0, 1, 3])
     assert len(drawn["edges"]) == 5, "the edge of 0.015 is in the table alone"
     assert drawn["edges"][0] == {
         "sender": 0, "receiver": 1, "edge": 0.5, "total": 1.0, "direct": 0.75, "through_others": 0.25,
@@ -108,7 +108,7 @@ def test_an_edge_as_a_row_and_what_is_not_a_number_in_it(circuit):
 
 def test_the_lead_says_what_is_direct_and_what_drives_the_neuron_most(circuit):
     said = "Patched alone, 3.7 recovers 0.75 of the logit difference, and 0.50 by its direct path to the logits."
-    assert lead(circuit) == f'{said} Of the direct paths to it, that from head 1.2 at "↵" carries most: 0.25.'
+    assert lead(circuit) == f'{said} Of the direct paths to it, that from head 1.2 at "-↵" carries most: 0.25.'
     circuit["edge"][:] = 0
     circuit["direct_on_metric"][3] = -0.5
     assert lead(circuit) == said.replace("0.50", "−0.50")
