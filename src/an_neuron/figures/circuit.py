@@ -45,8 +45,8 @@ def circuit_fig(table: Table) -> go.Figure:
     for site in KINDS:
         _add_nodes(figure, table, x, y, site)
     _add_logits(figure, x[-1], y[-1], f"{answer} − {foil}")
-    ticks = sorted({(float(height), int(layer)) for height, layer in zip(y, table["layer"], strict=False)})
-    figure.update_yaxes(tickvals=[height for height, _ in ticks], ticktext=[str(layer) for _, layer in ticks])
+    layers = sorted({*table["layer"].tolist()})
+    figure.update_yaxes(tickvals=[*range(len(layers))], ticktext=[str(layer) for layer in layers])
     figure.update_yaxes(showgrid=True, gridcolor="#e6e6e6", zeroline=False)
     figure.update_xaxes(
         tickvals=list(range(len(columns))), ticktext=[visible(tokens_at(table, each)) for each in columns]

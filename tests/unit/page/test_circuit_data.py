@@ -78,10 +78,12 @@ def test_nodes_stand_by_position_and_layer_and_the_logits_above_the_last(circuit
 
 
 def test_the_figure_draws_edges_as_wide_as_they_carry_and_dashes_those_that_work_against(circuit):
-    lines = [trace.line for trace in circuit_fig(circuit).data if trace.mode == "lines"]
+    figure = circuit_fig(circuit)
+    lines = [trace.line for trace in figure.data if trace.mode == "lines"]
     assert [line.width for line in lines] == [1.0, 14 * 0.125, 14 * 0.25, 7.0, 7.0]  # 0.015 is not drawn
     assert [line.color for line in lines] == [NEGATIVE, NEGATIVE, POSITIVE, POSITIVE, POSITIVE]
     assert [line.dash for line in lines] == ["dash", "dash", "solid", "solid", "solid"]
+    assert figure.layout.yaxis.ticktext == ("0", "1", "3"), "a layer is named once, though its neurons stand higher"
 
 
 def test_the_drawing_holds_what_the_pointer_tells(circuit):
