@@ -49,13 +49,14 @@ def lead(table: Table) -> str:
     studied = (int(table.attributes["neuron_layer"]), int(table.attributes["neuron_index"]))
     place = (table["layer"] == studied[0]) & (table["index"] == studied[1]) & (table["site"] == "post")
     node = int(np.flatnonzero(place & (table["position"] == -1))[0])
-    total, direct = float(table["on_metric"][node]), float(table["direct_on_metric"][node])
-    said = f"Patched alone, {neuron_name(*studied)} recovers {total:.2f} of the logit difference"
-    said += f", and {direct:.2f} by its direct path to the logits."
+    names = ("on_metric", "direct_on_metric")
+    total, direct = (f"{float(table[name][node]):.2f}".replace("-", "\N{MINUS SIGN}") for name in names)
+    said = f"Patched alone, {neuron_name(*studied)} recovers {total} of the logit difference"
+    said += f", and {direct} by its direct path to the logits."
     into = [edge for edge in all_edges(table) if edge.receiver == node and edge.edge > 0]
     if into:
         said += f" Of the direct paths to it, that from {_at(table, into[0].sender)} carries most: {into[0].edge:.2f}."
-    return said.replace("-", "\N{MINUS SIGN}")
+    return said
 
 
 def drawn_circuit(table: Table, edges: list[Edge]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _name(table: Table, node: int) -> str:
 
 
 def _at(table: Table, node: int) -> str:
-    (token,) = quoted([tokens_at(table, int(table["position"][node]))])
+    token = quoted([tokens_at(table, int(table["position"][node]))])[0].replace(" ", "\N{NO-BREAK SPACE}")
     return f"the {_name(table, node)} {token}" if _name(table, node) == "token" else f"{_name(table, node)} at {token}"
 
 
