@@ -167,7 +167,10 @@ def _neurons(table: Table, layer: int) -> Iterator[tuple[str, Value]]:
     yield "neurons: layer", layer
     yield "neurons: best", int(order[0])
     yield "neurons: best recovery", float(recovery[order[0]])
+    yield "neurons: second best", int(order[1])
     yield "neurons: second recovery", float(recovery[order[1]])
+    yield "neurons: worst", int(order[-1])
+    yield "neurons: worst recovery", float(recovery[order[-1]])
 
 
 def _congruence(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:
