@@ -61,7 +61,12 @@ VICTIMS = [
     ],
     [
         f"results/orchard/{path}"
-        for path in ("patching/neurons/map.h5", "patching/neurons/attribution.h5", "activations/shards/1-of-1.h5")
+        for path in (
+            "patching/neurons/map.h5",
+            "patching/neurons/attribution.h5",
+            "activations/shards/1-of-1.h5",
+            "ablation/prompts.h5",
+        )
     ],
 ]
 

@@ -30,10 +30,11 @@ ASSOCIATION_FIGURES = {"plot_logit_activation": 1, "plot_predictor": 1, "plot_ch
 ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
 CORPUS = {"cache_activations": 3, "gather_activations": 1, "describe_choice": 1, **ONE_ASSOCIATION}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
-PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
+PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "ablate_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
 CONGRUENCE = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
 ENDS = {"compare_published": 1, "record_provenance": 1}
-TOLD = {"predict_prompts", "map_neurons", "patch_drivers", "describe_association"}  # jobs of which the finding tells
+# Jobs of which the finding tells.
+TOLD = {"predict_prompts", "ablate_prompts", "map_neurons", "patch_drivers", "describe_association"}
 SWEEP_FIGURES = {"plot_patched_sites": 1, "plot_patched_heads": 1, "plot_drivers": 1, "plot_patched_neurons": 1}
 FIGURES = {
     "plot_logit_lens": 1,
@@ -148,6 +149,7 @@ CHANGES = {
         CORPUS
         | {
             "select_associations": 1,
+            "ablate_prompts": 1,
             "patch_drivers": 1,
             "plot_drivers": 1,
             "measure_congruence": 1,
@@ -160,10 +162,10 @@ CHANGES = {
         setting(layers=[1, 2]),
         {"map_neurons": 1, "attribute_neurons": 1, "plot_neuron_map": 1, "plot_attribution": 1, "check_study": 1},
     ),
-    "top k": (setting(top_k=7), {"predict_prompts": 1, "compare_published": 1, "check_study": 1}),
+    "top k": (setting(top_k=7), {"predict_prompts": 1, "ablate_prompts": 1, "compare_published": 1, "check_study": 1}),
     "a further prompt": (
         setting(further_prompts=["Mia picked"]),
-        {"predict_prompts": 1, "compare_published": 1, "check_study": 1},
+        {"predict_prompts": 1, "ablate_prompts": 1, "compare_published": 1, "check_study": 1},
     ),
     "defaults in writing, and processing in another order": (written_out, {}),
     "the precision": (corpus(precision="bfloat16"), CORPUS | {"compare_published": 1, "check_study": 1}),

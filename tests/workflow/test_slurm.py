@@ -210,6 +210,7 @@ def test_short_jobs_are_sent_together_or_not_at_all(study):
         ),
         *(
             "read_logit_lens",
+            "ablate_prompts",
             "patch_drivers",
             "patch_heads",
             "patch_neurons",

@@ -21,6 +21,11 @@ TARGETS["shards"] = lambda study: [
 TARGETS["choice"] = lambda study: (
     [f"{study.results}/activations/choice.h5"] if study.corpus.keep == "all" else []
 )
+TARGETS["candidates"] = lambda study: (
+    [f"{study.results}/activations/candidates.{ext}" for ext in ("h5", "csv")]
+    if study.top
+    else []
+)
 TARGETS["associations"] = lambda study: [
     *sealed(f"{study.results}/associations.json"),
     *(f"{study.results}/associations.{ext}" for ext in ("csv", "html")),
@@ -30,6 +35,37 @@ TARGETS["associations"] = lambda study: [
         for file in ASSOCIATION_FILES
     ),
 ]
+
+
+# A look at some rows of the corpus, so that no association is recorded over all of it that it cannot show.
+rule check_candidates:
+    input:
+        top_neurons="results/{study}/congruence/top_neurons.h5",
+        top_tokens="results/{study}/congruence/top_tokens.h5",
+        tokens="results/{study}/corpus/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("check_candidates"),
+    output:
+        h5="results/{study}/activations/candidates.h5",
+        csv="results/{study}/activations/candidates.csv",
+    log:
+        "results/{study}/logs/check_candidates.log",
+    benchmark:
+        "results/{study}/benchmarks/check_candidates.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("corpus"),
+        runtime=model_minutes(sampled_corpus),
+    params:
+        folder=of_study("model_folder"),
+        number=of_study("top"),
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/check_candidates.py"
 
 
 checkpoint select_associations:
@@ -154,6 +190,7 @@ rule describe_choice:
 
 rule list_associations:
     input:
+        unpack(candidates_of),
         associations="results/{study}/associations.json",
         tables=association_tables,
         library=behind("list_associations"),

@@ -107,11 +107,17 @@ def what_pages_show(wildcards):
 
 def what_associations_need(wildcards):
     """Return the files from which a study's associations are chosen."""
-    study, files = study_of(wildcards), chosen_neuron(wildcards)
-    if study.top:
-        files["top_neurons"] = f"{study.results}/congruence/top_neurons.h5"
-        files["top_tokens"] = f"{study.results}/congruence/top_tokens.h5"
-    return files
+    return chosen_neuron(wildcards) | candidates_of(wildcards)
+
+
+def candidates_of(wildcards):
+    """Return the file that says which exclusive associations are recorded, where a study asks for some."""
+    study = study_of(wildcards)
+    return (
+        {"candidates": f"{study.results}/activations/candidates.h5"}
+        if study.top
+        else {}
+    )
 
 
 def associations_of(study):

@@ -10,6 +10,7 @@ rule tell_finding:
         predictions="results/{study}/prompts/predictions.h5",
         map="results/{study}/patching/neurons/map.h5",
         heads="results/{study}/drivers/heads_z.h5",
+        ablated="results/{study}/ablation/prompts.h5",
         association=of_neuron("results/{study}/activations/{association}.h5"),
         library=behind("tell_finding"),
     output:

@@ -22,6 +22,7 @@ rule compare_published:
         activations="results/{study}/activations/associations.h5",
         association=of_neuron("results/{study}/activations/{association}.h5"),
         drivers="results/{study}/drivers/heads_z.h5",
+        ablated="results/{study}/ablation/prompts.h5",
         library=behind("compare_published"),
     output:
         csv="results/{study}/published.csv",

@@ -80,6 +80,11 @@ def one_shard(study, wildcards):
     )
 
 
+def sampled_corpus(study, wildcards):
+    """Return how many operations the look at some rows of the corpus makes, at most."""
+    return cost.sample_operations(study.known_shape(), study.corpus.n_ctx)
+
+
 def ablated_corpus(study, wildcards):
     """Return how many operations the pass with each association's neuron ablated makes at most."""
     n_neurons = 1 + len(study.associations) + study.top

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from an_neuron.corpus.associations import read_associations
+from an_neuron.corpus.candidate_files import passed_over
 from an_neuron.corpus.overview import associations_frame, write_associations_html
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import read
@@ -14,4 +15,5 @@ if __name__ == "__main__":
             read_associations(snakemake.input.associations), [read(path) for path in snakemake.input.tables]
         )
         write_csv(snakemake.output.csv, frame)
-        write_associations_html(frame, Path(snakemake.output.html))
+        candidates = snakemake.input.get("candidates")
+        write_associations_html(frame, Path(snakemake.output.html), passed_over(read(candidates)) if candidates else "")

@@ -1,9 +1,10 @@
-"""Choose a study's associations: the studied one, those listed, the mutually exclusive ones."""
+"""Choose a study's associations: the studied one, those listed, exclusive ones that the corpus can show."""
 
 from pathlib import Path
 
 from an_neuron.corpus.associations import unique, write_associations
-from an_neuron.corpus.selection import exclusive_associations, named_associations
+from an_neuron.corpus.candidate_files import taken_associations
+from an_neuron.corpus.selection import named_associations
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.job import job
 from an_neuron.model.tokenizer import Tokenizer
@@ -17,6 +18,5 @@ if __name__ == "__main__":
         tokenizer = Tokenizer(Path(snakemake.params.folder))
         associations = named_associations(tokenizer, study["answer"], neuron, study["associations"])
         if study["top"]:
-            best = read(files.top_neurons), read(files.top_tokens)
-            associations += exclusive_associations(*best, study["top"])
+            associations += taken_associations(read(files.candidates))
         write_associations(snakemake.output[0], unique(associations))

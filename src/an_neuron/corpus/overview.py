@@ -77,10 +77,10 @@ def _row(association: Association, table: Table) -> dict[str, Any]:
     return row
 
 
-def write_associations_html(frame: pd.DataFrame, path: Path) -> None:
-    """Write the associations as a small page."""
+def write_associations_html(frame: pd.DataFrame, path: Path, more: str = "") -> None:
+    """Write the associations as a small page, with a sentence more on how they were chosen."""
     compared = '"activation > threshold" (below: "<")' if "direction" in frame else '"activation > threshold"'
     shown = frame.rename(columns=lambda name: name.replace("_", " "))
     styled = shown.style.format(precision=3, na_rep="–", thousands=",", escape="html")
     sentence = f"{len(frame)} associations; precision and recall of {compared} as a predictor of the top prediction."
-    write_page(path, styled, sentence)
+    write_page(path, styled, f"{sentence} {more}".rstrip())

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from an_neuron.model.tokenizer import Tokenizer
 
 LONGEST_ROW = 2048
+SAMPLE_TOKENS = 32_768
+"""About how many tokens a look at some rows of a corpus takes."""
 TOKENS = Schema(
     "corpus/tokens.h5",
     "the book in rows of BOS and n_ctx - 1 tokens",
@@ -64,6 +66,20 @@ def token_rows(tokenizer: "Tokenizer", text: str, n_ctx: int, d_vocab: int, limi
     n_rows = min(n_rows, limit or n_rows)
     body = ids[: n_rows * (n_ctx - 1)].reshape(n_rows, n_ctx - 1)
     return np.concatenate([np.full((n_rows, 1), tokenizer.bos, dtype=np.int32), body], axis=1)
+
+
+def spread_rows(rows: Any, n_tokens: int = SAMPLE_TOKENS) -> np.ndarray:
+    """Return rows that are spread evenly over a corpus, [row, pos], of about so many tokens; all where it is shorter.
+
+    Parameters
+    ----------
+    rows
+        Token ids, [row, pos]: an array or an open HDF5 dataset, of which only these rows are read.
+    n_tokens
+        How many tokens at least, where the corpus has as many.
+    """
+    wanted = min(len(rows), -(-n_tokens // rows.shape[1]))
+    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, wanted).round().astype(int))])
 
 
 def write_tokens(path: str | Path, rows: np.ndarray, attributes: Mapping[str, Any]) -> None:

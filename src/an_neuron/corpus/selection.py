@@ -1,11 +1,9 @@
-"""Which associations a study records: the studied one, those that it lists, and the clearest ones of the model."""
+"""Which associations a study names: the studied one, and those that it lists."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from an_neuron.congruence.exclusive import mutually_exclusive
 from an_neuron.corpus.associations import Association
-from an_neuron.files.hdf5 import Table
 from an_neuron.model.tokenizer import single_token
 
 if TYPE_CHECKING:
@@ -28,16 +26,3 @@ def named_associations(
         Association(entry["token"], single_token(tokenizer, entry["token"]), entry["layer"], entry["index"], source)
         for entry, source in sources
     ]
-
-
-def exclusive_associations(top_neurons: Table, top_tokens: Table, number: int) -> list[Association]:
-    """Return the associations of mutually exclusive congruence, most distinctive first.
-
-    Parameters
-    ----------
-    top_neurons, top_tokens, number
-        As for `mutually_exclusive`.
-    """
-    matches = mutually_exclusive(top_neurons, top_tokens, number)
-    texts = top_neurons["token"]
-    return [Association(str(texts[token]), token, layer, index, "exclusive") for token, layer, index in matches]

@@ -92,7 +92,11 @@ def predict(model: TransformerBridge, ids: Sequence[int], answer: int, foil: int
     top_k
         How many of the most likely tokens to list.
     """
-    logits = last_logits(model, ids)
+    return prediction(last_logits(model, ids), answer, foil, top_k)
+
+
+def prediction(logits: Tensor, answer: int, foil: int, top_k: int) -> Prediction:
+    """Return what logits at the last position of a prompt, [d_vocab], predict; see `predict`."""
     probabilities = logits.softmax(-1)
     top = logits.topk(min(top_k, len(logits)))
     asked = torch.tensor([answer, foil])

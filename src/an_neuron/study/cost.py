@@ -7,7 +7,7 @@ ended, and sent again with more. The peaks that they are held against stand in b
 from collections.abc import Iterable
 from pathlib import Path
 
-from an_neuron.corpus.rows import row_length
+from an_neuron.corpus.rows import SAMPLE_TOKENS, row_length
 from an_neuron.model.folder import Shape
 from an_neuron.study.operations import head_operations, neuron_operations, site_operations, token_operations
 from an_neuron.study.study import Prompts
@@ -96,6 +96,11 @@ def congruence_operations(shape: Shape) -> int:
 def corpus_operations(shape: Shape, n_ctx: int | None, n_tokens: int, shards: int) -> int:
     """Return the operations of one shard of a corpus pass, in rows of n_ctx tokens or as long as suits the model."""
     return -(-n_tokens // shards) * token_operations(shape, row_length(n_ctx, shape))
+
+
+def sample_operations(shape: Shape, n_ctx: int | None) -> int:
+    """Return the operations of a look at some rows of a corpus, at most: one row more than the sample."""
+    return corpus_operations(shape, n_ctx, SAMPLE_TOKENS + row_length(n_ctx, shape), 1)
 
 
 def ablation_operations(shape: Shape, n_ctx: int | None, n_tokens: int, n_neurons: int) -> int:

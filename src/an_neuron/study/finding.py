@@ -30,8 +30,8 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
     Parameters
     ----------
     tables
-        predictions, map, heads (that drive the neuron) and association (the studied one); prompt_set and choice where
-        the study has them; fetched where its model was fetched.
+        predictions, map, ablated (predictions without the neuron), heads (that drive it) and association (the studied
+        one); prompt_set and choice where the study has them; fetched where its model was fetched.
     layer, index
         The studied neuron.
     """
@@ -39,6 +39,7 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
     neuron = neuron_name(layer, index)
     strong = [
         *_patching(read, neuron, layer, index),
+        *_ablated(read["ablated"], neuron),
         *_drivers(read["heads"], neuron),
         *_prompt_set(read),
         *_choice(read, neuron),
@@ -107,6 +108,22 @@ def _mean(predictions: Table, kind: str) -> float:
 
 def _recovery(swept: Table, layer: int, index: int) -> float:
     return float(swept["recovery"][swept["layer"].tolist().index(layer), index])
+
+
+def _ablated(ablated: Table, neuron: str) -> Iterator[str]:
+    """Say how likely the answer is after the clean prompts without the neuron, and against it."""
+    of_clean = [str(name).startswith("clean") for name in ablated["name"]]
+    means = ablated["probability"][of_clean, :, 0].mean(0).tolist()
+    none, zero, negated = (means[ablated["intervention"].tolist().index(name)] for name in ("none", "zero", "negated"))
+    after = "after the clean prompt" if sum(of_clean) == 1 else f"in the mean after {sum(of_clean)} clean prompts"
+    yield (
+        f'With {neuron} switched off at every position, the model gives "{ablated.attributes["answer"]}" '
+        f"{_percent(zero)} instead of {_percent(none)} {after}; with its activation negated, {_percent(negated)}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 or share == 0 else f"{100 * share:.1g} %"
 
 
 def _drivers(heads: Table, neuron: str) -> Iterator[str]:

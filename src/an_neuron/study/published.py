@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,8 +93,8 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
     ----------
     tables
         Paths of predictions, lens, resid_pre, attn_out, mlp_out, neurons, neuron (its congruence), top_neurons,
-        activations (of all associations), association (the studied one) and drivers (heads that drive its neuron);
-        prompt_set and choice where there are any.
+        activations (of all associations), association (the studied one), drivers (heads that drive its neuron) and
+        ablated (predictions without it); prompt_set and choice where there are any.
     """
     read = {name: hdf5.read(path) for name, path in tables.items() if name != "activations"}
     return dict(
@@ -106,6 +107,7 @@ def measure(tables: Mapping[str, Path]) -> dict[str, Value]:
             *_corpus(tables["activations"]),
             *_thresholds(read["association"]),
             *_drivers(read["drivers"]),
+            *_ablated(read["ablated"]),
             *(_prompt_set(read["prompt_set"]) if "prompt_set" in read else ()),
             *(_choice(read["choice"]) if "choice" in read else ()),
         ]
@@ -117,11 +119,28 @@ def _predictions(table: Table) -> Iterator[tuple[str, Value]]:
     yield "foil id", int(table.attributes["foil_id"])
     for number, name in enumerate(table["name"]):
         yield f"{name}: tokens", int(table["length"][number])
-        yield f"{name}: logit difference", float(table["logit_difference"][number])
-        for rank in range(table["top_id"].shape[1]):
-            yield f"{name}: token {rank + 1}", repr(table["top_token"][number, rank])
-            yield f"{name}: logit {rank + 1}", float(table["top_logit"][number, rank])
-            yield f"{name}: probability {rank + 1} in %", 100 * float(table["top_probability"][number, rank])
+        yield from _prediction(table, name, number)
+
+
+def _ablated(table: Table) -> Iterator[tuple[str, Value]]:
+    """Yield what is predicted with the neuron switched off and negated."""
+    for place in np.ndindex(table["logit_difference"].shape):
+        prompt, intervention = table["name"][place[0]], table["intervention"][place[1]]
+        if intervention != "none":
+            yield from _prediction(table, f"{prompt}, {intervention}", place)
+
+
+def _prediction(table: Table, name: str, place: Any) -> Iterator[tuple[str, Value]]:
+    """Yield one of a file's predictions."""
+    yield f"{name}: logit difference", float(table["logit_difference"][place])
+    for at, token in enumerate(("answer", "foil")):
+        yield f"{name}: logit of the {token}", float(table["logit"][place][at])
+        yield f"{name}: probability of the {token} in %", 100 * float(table["probability"][place][at])
+    ranks = zip(*(table[f"top_{what}"][place].tolist() for what in ("token", "logit", "probability")), strict=True)
+    for rank, (token, logit, probability) in enumerate(ranks, start=1):
+        yield f"{name}: token {rank}", repr(token)
+        yield f"{name}: logit {rank}", logit
+        yield f"{name}: probability {rank} in %", 100 * probability
 
 
 def _lens(table: Table) -> Iterator[tuple[str, Value]]:
@@ -148,7 +167,10 @@ def _neurons(table: Table, layer: int) -> Iterator[tuple[str, Value]]:
     yield "neurons: layer", layer
     yield "neurons: best", int(order[0])
     yield "neurons: best recovery", float(recovery[order[0]])
+    yield "neurons: second best", int(order[1])
     yield "neurons: second recovery", float(recovery[order[1]])
+    yield "neurons: worst", int(order[-1])
+    yield "neurons: worst recovery", float(recovery[order[-1]])
 
 
 def _congruence(neuron: Table, top: Table) -> Iterator[tuple[str, Value]]:

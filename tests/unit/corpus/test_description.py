@@ -179,6 +179,9 @@ def test_associations_are_listed_with_what_was_measured(tmp_path, book, tiny_gpt
     page = (tmp_path / "associations.html").read_text(encoding="utf-8")
     assert "largest activation" in page
     assert "2 associations" in page
+    write_associations_html(frame, tmp_path / "associations.html", "Two were passed over.")
+    said = (tmp_path / "associations.html").read_text(encoding="utf-8")
+    assert "as a predictor of the top prediction. Two were passed over.<" in said
 
 
 def test_signed_associations_are_listed_with_their_direction(tmp_path, signed):

@@ -11,6 +11,7 @@ from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.loading import process_weights
+from an_neuron.patching.ablated_prompts import predict_ablated, write_ablated_prompts
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.patching.prompt_set import write_prompt_set
 from an_neuron.patching.sweep_files import DRIVING_HEADS, NEURONS, SITE, write_sweep
@@ -46,7 +47,7 @@ def measured(micro, tmp_path_factory):
 
 
 def study_tables(micro, folder):
-    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association", "drivers")
+    names = ("predictions", "lens", *SITES, "neurons", "neuron", "top_neurons", "association", "drivers", "ablated")
     paths = {name: folder / f"{name}.h5" for name in names}
     model, vocabulary, origin = (
         micro.raw,
@@ -56,6 +57,9 @@ def study_tables(micro, folder):
     prompts = [ASSOCIATION.clean, ASSOCIATION.corrupted]
     predictions = [predict(model, ids, 3, 4, 2) for ids in prompts]
     write_predictions(paths["predictions"], predictions, prompts, ["clean", "corrupted"], micro.tokenizer, origin)
+    ablated = predict_ablated(model, prompts, (0, 0), (3, 4), 2)
+    of_neuron = {**origin, "neuron_layer": 0, "neuron_index": 0}
+    write_ablated_prompts(paths["ablated"], *ablated, prompts, ["clean", "corrupted"], micro.tokenizer, of_neuron)
     processed = micro.load()
     process_weights(processed)
     write_lens(paths["lens"], [logit_lens(processed, ASSOCIATION.clean, 3, 4)], origin)
@@ -84,6 +88,21 @@ def test_what_drives_the_neuron_is_told(measured):
     told = {name: measured[f"drivers: {name}"] for name in ("clean activation", "corrupted activation", "its recovery")}
     assert told == pytest.approx({"clean activation": 1, "corrupted activation": 0, "its recovery": 0})
     assert measured["drivers: strongest head"] == "0.0"
+
+
+def test_the_ablated_predictions_have_verdicts(measured, csv):
+    """With neuron 0 at zero the answer's logit is 21 instead of 39, negated -9; the other prompt's is -24 as it is."""
+    rows = (
+        "\"clean, zero: token 1\",'c',,E",
+        '"clean, zero: logit difference",21,0.01,E',
+        '"clean, negated: logit of the answer",-9,0.01,E',
+        '"clean, negated: probability of the answer in %",0.00309,0.0001,E',
+        '"corrupted, negated: logit of the answer",-24,0.01,E',
+        '"corrupted, negated: logit of the foil",5.5,0.01,E',
+        '"clean, none: logit 1",39,0.01,E',
+    )
+    compared = compare(read_published(csv(HEADER + "\n".join(rows) + "\n")), measured)
+    assert compared["verdict"].tolist() == ["reproduced"] * 5 + ["differs", "not measured"]
 
 
 def verdict(csv, row, value):
@@ -178,6 +197,8 @@ def test_every_quantity_is_measured_on_the_tables_of_a_study(measured):
         "clean: token 1": "'c'",
         "clean: logit 1": 39,
         "clean: probability 1 in %": 100,
+        "clean: logit of the answer": 39,
+        "clean: probability of the foil in %": 0,
         "corrupted: token 1": "'d'",
         "corrupted: logit 1": 5,
         "corrupted: logit difference": -29,
@@ -195,7 +216,10 @@ def test_every_quantity_is_measured_on_the_tables_of_a_study(measured):
         "neurons: layer": 0,
         "neurons: best": 0,
         "neurons: best recovery": 40 / 68,
+        "neurons: second best": 1,
         "neurons: second recovery": 20 / 68,
+        "neurons: worst": 2,
+        "neurons: worst recovery": 0,
         "top neurons: shape": "5x2",
         "W_out_dot_W_U: best token": "'c'",
         "W_out_dot_W_U: 'c'": 120,

@@ -26,6 +26,14 @@ def page():
         ("25.1527 recovers **{:.2f}** of the logit difference", ["neurons: best recovery"]),
         ("(clean {:.2f}, corrupted −{:.2f})", ["clean: logit difference", "corrupted: logit difference"]),
         (
+            'the model gives " an" {:.1f} % instead of {:.1f} %; with its activation negated, {:.1f} %',
+            [
+                "clean, zero: probability of the answer in %",
+                "clean: probability 1 in %",
+                "clean, negated: probability of the answer in %",
+            ],
+        ),
+        (
             "Over **{:.0f} held-out prompt pairs**, of other nouns and sentences, it recovers {:.3f} ± {:.3f}",
             [f"prompt set, held_out: {name}" for name in ("prompt pairs", "mean recovery", "standard error")],
         ),
