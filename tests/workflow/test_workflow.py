@@ -20,7 +20,15 @@ from an_neuron.files import hdf5
 pytestmark = pytest.mark.workflow
 PNG_SIZE = (4 * 1048, 4 * 512)
 CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
-CAPTIONS_OF_CIRCUIT = ("ablation",)  # they stand in that of `orchard_circuit`
+CAPTIONS_OF_CIRCUIT = (  # they stand in that of `orchard_circuit`
+    "ablation",
+    "circuit",
+    "curves",
+    "faithfulness",
+    "dose_response",
+    "driving_neurons",
+    "methods",
+)
 
 
 @pytest.fixture
