@@ -29,6 +29,7 @@ PUBLIC = {
     "predict": "prompts.predictions",
     "process_weights": "model.loading",
     "read": "files.hdf5",
+    "screen_neurons": "patching.screening",
 }
 """Where each public name is defined."""
 
