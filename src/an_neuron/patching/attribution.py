@@ -138,15 +138,18 @@ def gradients(
         where nothing leads to the metric.
     """
     seen: dict[Site, Tensor] = {}
+    first = model.blocks[min(layer for layer, _ in sites)]  # nothing below needs a gradient
     with torch.enable_grad(), ExitStack() as stack:
         for layer, site, change in before:
             stack.enter_context(model.at(layer, site, change, rows))
-        stack.enter_context(hooked([(model.blocks[0], "in", lambda stream: stream.detach().requires_grad_())]))
+        stack.enter_context(hooked([(first, "in", lambda stream: stream.detach().requires_grad_())]))
         for layer, site in sites:
             stack.enter_context(model.at(layer, site, partial(_keep_with_gradient, seen, (layer, site)), rows))
         for layer, site, change in after:
             stack.enter_context(model.at(layer, site, change, rows))
-        model.measured(ids, metric, rows).sum().backward()
+        value = model.measured(ids, metric, rows).sum()
+        if value.requires_grad:
+            value.backward()
     slopes = {
         site: torch.zeros_like(activation) if activation.grad is None else activation.grad
         for site, activation in seen.items()

@@ -20,7 +20,7 @@ from an_neuron.patching.ordinary_model import OrdinaryModel
 from an_neuron.patching.runs import Site
 from an_neuron.prompts.pairs import PromptPair
 
-POINTS = 10
+POINTS = 5
 START = (0, "resid_pre")
 
 

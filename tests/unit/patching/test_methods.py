@@ -16,7 +16,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.integrated import integrate_activations, integrate_inputs
 from an_neuron.patching.method_files import write_methods, write_methods_csv
 from an_neuron.patching.methods import agreement, estimate
-from an_neuron.patching.metric import LogitDifference
+from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.prompts.pairs import PromptPair
 
 PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -56,6 +56,11 @@ def test_from_activations_the_estimates_of_a_site_sum_to_its_patch(ordinary, sit
         patched = measured(ordinary, PAIR.corrupted, {each: lambda _, each=each: clean[each][None]})
         whole = patched - measured(ordinary, PAIR.corrupted, {})
         assert float(effects[each].sum()) == pytest.approx(whole, abs=1e-3)
+
+
+def test_what_comes_after_the_metric_has_no_effect(ordinary):
+    effects = attribute(ordinary, [PAIR], NeuronActivation(0, index=5), [(1, "post")])
+    assert not effects[1, "post"].any()
 
 
 def test_no_points_are_refused(ordinary):

@@ -64,6 +64,19 @@ def test_the_bound_holds_in_as_many_draws_as_it_says(number):
     assert held >= 950
 
 
+@pytest.mark.parametrize("sample", [5, 12, 39])
+def test_the_bound_holds_with_the_stated_chance_whatever_the_population(sample):
+    """The chances of all samples in which the bound holds, summed; 40 of which any number exceed."""
+    limits = [most_exceeding(seen, sample, 40) for seen in range(sample + 1)]
+    for number in range(41):
+        ways = sum(
+            comb(number, seen) * comb(40 - number, sample - seen)
+            for seen in range(sample + 1)
+            if limits[seen] >= number and seen <= number
+        )
+        assert ways >= 0.95 * comb(40, sample)
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="Of 10 neurons 12 were drawn, and 0 of them exceed"):
         most_exceeding(0, 12, 10)
