@@ -13,6 +13,7 @@ from math import ceil
 from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.summaries import Summary
 from an_neuron.model.folder import Shape
+from an_neuron.patching.screening import most_exceeding
 from an_neuron.study.cpu import matmul_rate
 from an_neuron.study.operations import hours, kept_bytes, neuron_operations, token_operations
 
@@ -24,6 +25,7 @@ SHAPES = {
 CORPORA = {"a book, 1,029,120": 1_029_120, "100 million": 10**8, "a billion": 10**9}
 PATCHING_SHARE, CORPUS_SHARE = 0.94, 0.86
 SUFFIX, LENGTH = 4, 20  # the published study's prompts
+SCREEN, DRAWN = 2000, (1000, 3000, 10_000)
 
 
 def sweep_row(name: str, shape: Shape, rate: float) -> list[str]:
@@ -60,6 +62,26 @@ def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float
     ]
 
 
+def screening_row(name: str, shape: Shape, drawn: int, rate: float) -> list[str]:
+    """Return what screening takes for a prompt pair: the first ones by attribution, and so many drawn of the others.
+
+    Those patched are taken to lie evenly over the layers, and the gradient to be two forwards and a backward pass.
+    """
+    layers = [neuron_operations(shape, SUFFIX, LENGTH, layer) for layer in range(shape.n_layers)]
+    n_neurons = shape.n_layers * shape.d_mlp
+    gradient = 4 * LENGTH * token_operations(shape, LENGTH)
+    operations = gradient + sum(layers) * (SCREEN + drawn) / n_neurons
+    return [
+        name,
+        f"{SCREEN:,}",
+        f"{drawn:,}",
+        f"{operations / 1e12:,.0f}",
+        number(hours(operations, rate, PATCHING_SHARE) * 3600),
+        number(hours(sum(layers), rate, PATCHING_SHARE) * 3600),
+        f"{most_exceeding(0, drawn, n_neurons - SCREEN):,}",
+    ]
+
+
 def number(value: float) -> str:
     """Return a number with two digits, or all before the point."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
@@ -89,6 +111,16 @@ def main() -> None:
     print(f"At {rate / 1e9:,.0f} GFLOP/s in matrix products {'(given)' if arguments.rate else '(measured)'}.\n")
     head = ["model", "neurons", "jobs", "TFLOP", "hours", "longest job, minutes", "bytes of recoveries"]
     show(head, [sweep_row(name, shape, rate) for name, shape in SHAPES.items()])
+    head = [
+        "model",
+        "screened",
+        "drawn",
+        "TFLOP",
+        "seconds",
+        "seconds of all",
+        "at most, where none of those drawn exceeds",
+    ]
+    show(head, [screening_row(*model, drawn, rate) for model in SHAPES.items() for drawn in DRAWN])
     head = ["model", "tokens", f"jobs of at most {arguments.hours:g} h", "TFLOP", "hours"]
     head += ["a prompt pair, `keep: all`", "`dtype: float16`", "`keep: summary`"]
     rows = [corpus_row(*model, corpus, rate, arguments.hours) for model in SHAPES.items() for corpus in CORPORA]

@@ -42,6 +42,7 @@ PUBLIC = {
     "process_weights": "model.loading",
     "read": "files.hdf5",
     "respond": "patching.dose_response",
+    "screen_neurons": "patching.screening",
     "trace": "patching.circuit",
 }
 """Where each public name is defined."""

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.workflow
 PNG_SIZE = (4 * 1048, 4 * 512)
 CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
 # They stand in that of `orchard_circuit`.
-CAPTIONS_OF_CIRCUIT = ("ablation", "circuit", "curves", "dose_response", "driving_neurons", "faithfulness")
+CAPTIONS_OF_CIRCUIT = ("ablation", "circuit", "curves", "dose_response", "driving_neurons", "faithfulness", "methods")
 
 
 @pytest.fixture

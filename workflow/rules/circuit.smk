@@ -10,6 +10,8 @@ CIRCUIT_TARGETS["circuit"] = lambda study: [
         "circuit/curves.h5",
         "circuit/curves.csv",
         "circuit/areas.csv",
+        "circuit/methods.h5",
+        "circuit/methods.csv",
     )
 ]
 
@@ -134,3 +136,34 @@ rule measure_curves:
         attributes=of_study("attributes"),
     script:
         "../scripts/measure_curves.py"
+
+
+# Ways to estimate patches from gradients, each held against the exact effects.
+rule compare_methods:
+    input:
+        neurons="results/{study}/patching/neurons/attribution.h5",
+        z="results/{study}/patching/heads/z.h5",
+        v="results/{study}/patching/heads/v.h5",
+        prompts="results/{study}/prompts/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("compare_methods"),
+    output:
+        h5="results/{study}/circuit/methods.h5",
+        csv="results/{study}/circuit/methods.csv",
+    log:
+        "results/{study}/logs/compare_methods.log",
+    benchmark:
+        "results/{study}/benchmarks/compare_methods.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes(sweep("patch_heads")),
+    params:
+        folder=of_study("model_folder"),
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/compare_methods.py"

@@ -86,6 +86,13 @@ CIRCUIT_FIGURES = [
         OVER_A_BOOK,
         once,
     ),
+    (
+        "plot_methods",
+        "results/{study}/circuit/methods.h5",
+        "methods_fig",
+        ONE_NEURON,
+        once,
+    ),
 ]
 """Those that only `snakemake NAME_circuit` builds, in the same form."""
 

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.model.hooks import hooked
+from an_neuron.model.hooks import Function, hooked
 from an_neuron.patching.metric import LogitDifference, Metric
 from an_neuron.patching.ordinary_model import OrdinaryModel
 from an_neuron.patching.runs import Site
 from an_neuron.prompts.pairs import PromptPair
+
+Change = tuple[int, str, Function]
+"""A layer, a site of it, and what changes its activation, [row, pos, ...]."""
 
 
 def attribute_neurons(
@@ -70,15 +73,24 @@ def attribute(
         For each site (clean - corrupted activation) * gradient, [prompt_pair, pos, column], aligned at the prompts'
         last position, 0 where a shorter prompt has none.
     """
+    return aligned(prompt_pairs, [_effects(model, pair, metric, sites) for pair in prompt_pairs])
+
+
+def _effects(model: OrdinaryModel, pair: PromptPair, metric: Metric, sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """Return the estimated effects of a prompt pair, [pos, column]."""
+    base, slopes = gradients(model, pair.corrupted, metric, sites)
+    source = model.activations(pair.clean, sites)
+    return {site: (source[site] - base[site][0]) * slopes[site][0] for site in sites}
+
+
+def aligned(prompt_pairs: Sequence[PromptPair], effects: Sequence[dict[Site, Tensor]]) -> dict[Site, Tensor]:
+    """Put the effects of each prompt pair, [pos, column], together: [prompt_pair, pos, column], 0 before its first."""
     longest = max(len(pair.clean) for pair in prompt_pairs)
-    by_site: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    for pair in prompt_pairs:
-        base, gradients = _gradients(model, pair.corrupted, metric, sites)
-        source = model.activations(pair.clean, sites)
-        for site in sites:
-            effect = ((source[site] - base[site]) * gradients[site]).float().cpu()
-            by_site[site].append(torch.nn.functional.pad(effect, (0, 0, longest - len(effect), 0)))
-    return {site: torch.stack(effects) for site, effects in by_site.items()}
+
+    def padded(effect: Tensor) -> Tensor:
+        return torch.nn.functional.pad(effect.float().cpu(), (0, 0, longest - len(effect), 0))
+
+    return {site: torch.stack([padded(each[site]) for each in effects]) for site in effects[0]}
 
 
 def of_heads(effects: Tensor, columns: Tensor) -> Tensor:
@@ -86,23 +98,63 @@ def of_heads(effects: Tensor, columns: Tensor) -> Tensor:
     return effects[..., columns.to(effects.device)].sum(-1)
 
 
-def _gradients(
-    model: OrdinaryModel, ids: Sequence[int], metric: Metric, sites: Sequence[Site]
+def of_items(model: OrdinaryModel, site: Site, effects: Tensor) -> Tensor:
+    """Return the sum of effects, [..., pos, column], over the positions, and over each head's columns: [..., item]."""
+    columns = None if site[1] == "resid_pre" else model.place(*site).columns
+    return effects.sum(-2) if columns is None else of_heads(effects.sum(-2), columns)
+
+
+def gradients(
+    model: OrdinaryModel,
+    ids: Sequence[int],
+    metric: Metric,
+    sites: Sequence[Site],
+    rows: int = 1,
+    *,
+    before: Sequence[Change] = (),
+    after: Sequence[Change] = (),
 ) -> tuple[dict[Site, Tensor], dict[Site, Tensor]]:
-    """Return the activations of some sites in a prompt, and the metric's gradients there, each [pos, column]."""
+    """Return the activations of some sites, and the metric's gradients there.
+
+    Parameters
+    ----------
+    model
+        The model.
+    ids
+        Token ids of a prompt.
+    metric
+        What is measured.
+    sites
+        Layers and sites.
+    rows
+        How many rows of the prompt run at once; each has its own gradients.
+    before, after
+        What changes the activations of sites, before they are looked at and behind that.
+
+    Returns
+    -------
+    tuple
+        Activations and gradients by site, [row, pos, column], or [row, head, pos, key] for patterns; a gradient is 0
+        where nothing leads to the metric.
+    """
     seen: dict[Site, Tensor] = {}
+    first = model.blocks[min(layer for layer, _ in sites)]  # nothing below needs a gradient
     with torch.enable_grad(), ExitStack() as stack:
-        stack.enter_context(hooked([(model.blocks[0], "in", lambda stream: stream.detach().requires_grad_())]))
-        for site in sites:
-            stack.enter_context(model.at(*site, partial(_keep_with_gradient, seen, site)))
-        model.measured(ids, metric).sum().backward()
-    gradients = {
+        for layer, site, change in before:
+            stack.enter_context(model.at(layer, site, change, rows))
+        stack.enter_context(hooked([(first, "in", lambda stream: stream.detach().requires_grad_())]))
+        for layer, site in sites:
+            stack.enter_context(model.at(layer, site, partial(_keep_with_gradient, seen, (layer, site)), rows))
+        for layer, site, change in after:
+            stack.enter_context(model.at(layer, site, change, rows))
+        value = model.measured(ids, metric, rows).sum()
+        if value.requires_grad:
+            value.backward()
+    slopes = {
         site: torch.zeros_like(activation) if activation.grad is None else activation.grad
         for site, activation in seen.items()
     }
-    return {site: activation.detach()[0] for site, activation in seen.items()}, {
-        site: gradient[0] for site, gradient in gradients.items()
-    }
+    return {site: activation.detach() for site, activation in seen.items()}, slopes
 
 
 def _keep_with_gradient(seen: dict[Site, Tensor], site: Site, activation: Tensor) -> Tensor:
