@@ -55,6 +55,20 @@ def page():
             '({:.2f} on "apple", {:.2f} on "lemon")',
             ["drivers: clean activation", "drivers: corrupted activation"],
         ),
+        (
+            "Neuron 19.28, at the noun, recovers {:.2f} by itself, and {:.2f} by one path alone",
+            ["circuit: 19.28 at -4", "circuit: 19.28 at -4 to head 23.0 at -1"],
+        ),
+        (
+            "Head 23.0 recovers {:.2f}, of which {:.2f} by its path to 23.1468 alone and {:.2f} by that to 25.1527",
+            [
+                "circuit: head 23.0 at -1",
+                *(f"circuit: head 23.0 at -1 to {neuron} at -1" for neuron in ("23.1468", "25.1527")),
+            ],
+        ),
+        ("which 23.1468 drives besides ({:.2f})", ["circuit: 23.1468 at -1 to 25.1527 at -1"]),
+        ('25.1527 raises " an" directly ({:.2f})', ["circuit: 25.1527 at -1, directly"]),
+        ("takes part of it back (−{:.2f})", ["circuit: 25.1527 at -1 to 29.947 at -1"]),
         ("at the {:,.0f} places where", ["choice: positions"]),
         ("logit difference correlate with {:.2f} (Pearson", ["choice: pearson"]),
         (
