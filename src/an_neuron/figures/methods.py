@@ -14,12 +14,13 @@ from an_neuron.figures.style import REFERENCE_COLOR, TEMPLATE, add_subtitle, hov
 from an_neuron.files.hdf5 import Table
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
-WIDTHS = (8, 6, 4.5, 3, 1.5)
+WIDTHS = (6, 4.5, 3.5, 2.5, 1.5)
 """A curve that lies on those before leaves their edges to be seen."""
-TICKS = [digit * 10**power for power in range(4) for digit in (1, 3)]
-PANELS = {"post": "Neurons", "z": "Heads (z)", "v": "Values", "q": "Queries", "k": "Keys"}
 MOST = 1000
 """Nodes looked for, at most, and no more than a third of them all: more are found by chance."""
+TICKS = {100: (1, 3, 10, 30, 100), MOST: (1, 10, 100, 1000)}
+"""By the most nodes that an axis holds."""
+PANELS = {"post": "Neurons", "z": "Heads (z)", "v": "Values", "q": "Queries", "k": "Keys"}
 POINTS = 40
 
 
@@ -60,9 +61,9 @@ def _add_panel(figure: go.Figure, table: Table, site: str, column: int) -> None:
     line = {"color": REFERENCE_COLOR, "dash": "dot", "width": 1}
     chance = go.Scatter(x=sizes, y=sizes / exact.size, mode="lines", line=line, hoverinfo="skip")
     figure.add_trace(chance, 1, column)
-    figure.update_xaxes(
-        type="log", title_text="k", tickvals=TICKS, ticktext=[f"{tick:,}" for tick in TICKS], row=1, col=column
-    )
+    ticks = next(ticks for most, ticks in TICKS.items() if not len(sizes) or sizes[-1] <= most)
+    figure.update_xaxes(type="log", title_text="k", tickvals=ticks, tickangle=0, row=1, col=column)
+    figure.update_xaxes(ticktext=[f"{tick:,}" for tick in ticks], row=1, col=column)
 
 
 def _sizes(exact: np.ndarray, floor: float, most: int) -> np.ndarray:
@@ -85,6 +86,7 @@ def _curve(method: str, number: int, sizes: np.ndarray, found: np.ndarray) -> go
         mode="lines" if len(sizes) > 1 else "markers",
         name=method,
         legendgroup=method,
+        legendrank=number,
         line={"color": COLORS[number], "width": WIDTHS[number]},
         hovertemplate=hover(f"{method}: %{{y:.2f}} of %{{x}}"),
     )
