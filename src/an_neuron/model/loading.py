@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from an_neuron.errors import UserError
 from an_neuron.model.folder import architectures, folder_mistakes, read_json
+from an_neuron.model.memory import check_memory
 
 MASK = re.compile(r"\.(attn|attention)\.(masked_)?bias$")
 """Causal masks, which old files of weights hold and which are no weights."""
@@ -35,11 +36,12 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
     ------
     UserError
         If the folder is not complete, its weights are damaged, not all finite or not those that its config.json asks
-        for, or TransformerLens does not know the architecture.
+        for, or TransformerLens does not know the architecture; or if they do not fit the memory.
     """
     if mistakes := folder_mistakes(folder):
         raise UserError(" ".join(mistakes))
     _check_architecture(folder)
+    check_memory(folder, device)
     disable_progress_bar()
     try:
         inner, loading = AutoModelForCausalLM.from_pretrained(

@@ -1,0 +1,54 @@
+"""Whether a model's weights fit the memory, asked before they are read."""
+
+from pathlib import Path
+
+import torch
+
+from an_neuron.errors import UserError
+from an_neuron.model.folder import read_json, weight_files
+
+HALF = ("bfloat16", "float16")
+MEMINFO = Path("/proc/meminfo")
+
+
+def check_memory(folder: Path, device: str) -> None:
+    """Stop where a model's weights, in float32, need more than is free.
+
+    Parameters
+    ----------
+    folder
+        A model folder.
+    device
+        Name of a torch device; weights go through the machine's own memory in any case.
+
+    Raises
+    ------
+    UserError
+        If the machine's memory or the device's is too small. What cannot be asked is not held against it.
+    """
+    needed = float32_bytes(folder)
+    places = [("of this machine", free_bytes())]
+    if torch.device(device).type == "cuda":
+        places.append((f"of {device}", torch.cuda.mem_get_info(device)[0]))
+    for where, free in places:
+        if free is not None and free < needed:
+            raise UserError(
+                f"The weights in {folder} take {needed / 1e9:.1f} GB in float32, and {free / 1e9:.1f} GB of the memory "
+                f"{where} are free; end other programs, or take a machine or a device with more."
+            )
+
+
+def float32_bytes(folder: Path) -> int:
+    """Return how many bytes a folder's weights take in float32, by the sizes of its files and config.json's dtype."""
+    config = read_json(folder / "config.json")
+    half = (config.get("dtype") or config.get("torch_dtype")) in HALF
+    return sum(path.stat().st_size for path in weight_files(folder)) * (2 if half else 1)
+
+
+def free_bytes() -> int | None:
+    """Return how much memory programs may still take, as Linux estimates it; None elsewhere."""
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
