@@ -129,15 +129,15 @@ def test_every_figure_is_drawn_and_the_page_fits(opened, page_file, viewport, sc
 
 
 def test_the_pointer_tells_every_number_and_a_neuron_is_clicked_for_its_card(opened, page_file):
-    """The columns are 0 and 1; layers 0, 1 and 3 are rows 0 to 2, with a node each."""
+    """The columns stand at 0 and 1.5; layers 0, 1 and 3 are rows 0 to 2, with a node each."""
     page = opened(page_file)
     label = page.locator("#circuit-graph .hoverlayer")
-    page.mouse.move(*place_of(page, 1, 2))
+    page.mouse.move(*place_of(page, 1.5, 2))
     for said in ('3.7 at " picked"', "total 0.750", "direct 0.500", "through others 0.250"):
         expect(label).to_contain_text(said)
     opacity = "document.getElementById('circuit-graph').data.slice(0, 3).map(each => each.opacity)"
     assert page.evaluate(opacity) == [0.6, 0.6, 0.08], "the line that is not 3.7's fades"
-    page.mouse.move(*place_of(page, 0.5, 0.5))
+    page.mouse.move(*place_of(page, 0.75, 0.5))
     for said in (
         f'token at "{HOSTILE} / lemon" → head 1.2 at " picked"',
         "by this path alone 0.500",
@@ -146,7 +146,7 @@ def test_the_pointer_tells_every_number_and_a_neuron_is_clicked_for_its_card(ope
     ):
         expect(label).to_contain_text(said)
     assert page.evaluate("isNeuron('')") is False, "what heads and tokens open"
-    page.mouse.click(*place_of(page, 1, 2))
+    page.mouse.click(*place_of(page, 1.5, 2))
     page.wait_for_url("**/index.html#neuron=3.7")
 
 
@@ -195,19 +195,63 @@ def test_texts_and_tables_need_no_script(opened, page_file):
     expect(page.get_by_role("link", name="The finding")).to_have_attribute("href", "index.html")
 
 
-def test_the_circuit_is_a_page_of_its_own_and_the_findings_page_stays_as_it_is(built, opened, tmp_path):
+@pytest.fixture(scope="module")
+def whole(built, tmp_path_factory):
+    """The embedded study with its circuit: its project, and the folder of its results."""
+    project = built.copied(tmp_path_factory.mktemp("whole") / "project")
+    folder = project.folder / "results" / "orchard"
+    before = (folder / "index.html").read_bytes()
+    project.build("orchard_circuit")
+    assert (folder / "index.html").read_bytes() == before
+    return project, folder
+
+
+def test_the_circuit_is_a_page_of_its_own_and_the_findings_page_stays_as_it_is(whole, opened):
     """The target `orchard_circuit` makes both; `orchard`, before or after it, makes neither again."""
-    project = built.copied(tmp_path / "project")
-    finding = project.folder / "results" / "orchard" / "index.html"
-    before = finding.read_bytes()
-    assert project.jobs("orchard_circuit")["write_circuit_page"] == 1
-    project.build("results/orchard/circuit.html")
+    project, folder = whole
     assert project.jobs("orchard") == {}
-    assert finding.read_bytes() == before
     assert "write_circuit_page" not in project.jobs("orchard_circuit")
-    page = opened(finding)
+    page = opened(folder / "index.html")
     page.locator("#drivers").get_by_role("link", name="the circuit around 2.104").click()
     page.wait_for_selector("html[data-figures=drawn]")
     expect(page.locator("h1")).to_have_text('The circuit of neuron 2.104, behind " an"')
     page.locator("#edges").get_by_role("link", name="2.104").first.click()
     expect(page.locator("#the-card h3").first).to_have_text("Neuron 2.104")
+
+
+def test_the_circuit_carries_the_answer_to_the_logits(whole):
+    """Of the orchard 2.104 writes " an", and does so directly: nothing lies above it but the logits."""
+    _, folder = whole
+    table = hdf5.read(folder / "circuit" / "circuit.h5")
+    studied = table["name"].tolist().index("2.104")
+    assert table["direct_on_metric"][studied] > 0.5
+    assert abs(table["direct_on_metric"][studied] - table["on_metric"][studied]) < 1e-4
+    assert table.attributes["rounding"] < 1e-3
+    graph = json.loads((folder / "circuit" / "circuit.json").read_text(encoding="utf-8"))
+    assert "2.104@-1" in [node["id"] for node in graph["nodes"]]
+    curves = hdf5.read(folder / "circuit" / "curves.h5")
+    both = curves["kind"] == "neurons and heads"
+    assert abs(curves["recovery"][both & (curves["k"] == curves["of"])] - 1).max() < 1e-3
+    dose = hdf5.read(folder / "circuit" / "dose_response.h5")
+    assert dose["in_corrupted"][0][-1] > dose["in_corrupted"][0][0]
+    for figure in ("circuit", "recovery_curves", "faithfulness_curves", "dose_response", "driving_neurons", "methods"):
+        assert (folder / "figures" / "html" / f"{figure}_fig.html").is_file()
+
+
+def test_the_neuron_is_needed_where_its_token_follows_and_nowhere_else(whole):
+    _, folder = whole
+    assert "Loss Over the Corpus Without Layer 2 Neuron 104" in (folder / "figures/html/ablation_fig.html").read_text()
+    losses = hdf5.read(folder / "ablation" / "losses.h5")
+    assert losses.attributes["way"] == "above"
+    assert losses.attributes["spot_check"] < 1e-3
+    with (folder / "ablation" / "summary.csv").open(encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["token"], row["layer"], row["index"]) == ("' an'", "2", "104")
+        ]
+    assert len(rows) == 3 * 3
+    token, foil, elsewhere = (row for row in rows if row["intervention"] == "zero")
+    assert sum(int(row["n"]) for row in (token, foil, elsewhere)) == 543 * 127
+    assert float(token["loss_change_low"]) > 1
+    assert float(token["logit_difference_change_high"]) < -2
+    assert abs(float(foil["loss_change"])) < 0.01
+    assert abs(float(elsewhere["loss_change"])) < 0.002

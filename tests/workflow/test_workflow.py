@@ -158,52 +158,6 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
             assert first_words(caption) in page, caption
 
 
-@pytest.fixture(scope="module")
-def circuit(built, tmp_path_factory):
-    """The study with its circuit, its figures for a browser alone."""
-    project = built.copied(tmp_path_factory.mktemp("circuit") / "circuit")
-    project.config["formats"] = ["html"]
-    assert project.jobs("orchard") == {}
-    project.build("orchard_circuit")
-    return project.folder / "results" / "orchard"
-
-
-def test_the_circuit_carries_the_answer_to_the_logits(circuit):
-    """Of the orchard 2.104 writes " an", and does so directly: nothing lies above it but the logits."""
-    table = hdf5.read(circuit / "circuit" / "circuit.h5")
-    studied = table["name"].tolist().index("2.104")
-    assert table["direct_on_metric"][studied] > 0.5
-    assert table["rounding"] < 1e-3 if "rounding" in table.fields else table.attributes["rounding"] < 1e-3
-    graph = json.loads((circuit / "circuit" / "circuit.json").read_text())
-    assert "2.104@-1" in [node["id"] for node in graph["nodes"]]
-    curves = hdf5.read(circuit / "circuit" / "curves.h5")
-    both = curves["kind"] == "neurons and heads"
-    assert abs(curves["recovery"][both & (curves["k"] == curves["of"])] - 1).max() < 1e-3
-    dose = hdf5.read(circuit / "circuit" / "dose_response.h5")
-    assert dose["in_corrupted"][0][-1] > dose["in_corrupted"][0][0]
-    for figure in ("circuit", "recovery_curves", "faithfulness_curves", "dose_response", "driving_neurons"):
-        assert (circuit / "figures" / "html" / f"{figure}_fig.html").is_file()
-
-
-def test_the_neuron_is_needed_where_its_token_follows_and_nowhere_else(circuit):
-    folder = circuit
-    assert "Loss Over the Corpus Without Layer 2 Neuron 104" in (folder / "figures/html/ablation_fig.html").read_text()
-    losses = hdf5.read(folder / "ablation" / "losses.h5")
-    assert losses.attributes["way"] == "above"
-    assert losses.attributes["spot_check"] < 1e-3
-    with (folder / "ablation" / "summary.csv").open(encoding="utf-8") as file:
-        rows = [
-            row for row in csv.DictReader(file) if (row["token"], row["layer"], row["index"]) == ("' an'", "2", "104")
-        ]
-    assert len(rows) == 3 * 3
-    token, foil, elsewhere = (row for row in rows if row["intervention"] == "zero")
-    assert sum(int(row["n"]) for row in (token, foil, elsewhere)) == 543 * 127
-    assert float(token["loss_change_low"]) > 1
-    assert float(token["logit_difference_change_high"]) < -2
-    assert abs(float(foil["loss_change"])) < 0.01
-    assert abs(float(elsewhere["loss_change"])) < 0.002
-
-
 def test_built_studies_are_compared_and_no_study_is_built(built, tmp_path):
     """The target `compare`: a study that is not built is left out by name; a changed map reruns the comparison."""
     project = built.copied(tmp_path / "compared")

@@ -151,8 +151,9 @@ def summed(wildcards):
     """Return the results of which a file of checksums tells: those of a study, or of its circuit."""
     study, of_circuit = study_of(wildcards), wildcards.checksums != SUMS
     stages = CIRCUIT_TARGETS if of_circuit else TARGETS
-    results = [path for built in stages.values() for path in built(study)]
-    return results if of_circuit else [*results, *provenance_of(study.name)]
+    made = [path for built in stages.values() for path in built(study)]
+    results = made if of_circuit else [*made, *provenance_of(study.name)]
+    return [path for path in results if path.startswith(f"{study.results}/")]
 
 
 def sums_of(study, circuit=False):
