@@ -19,7 +19,7 @@ AUTO = "auto"
 BOOKS = "downloads/books"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
-MOST_HELD_OUT = 16
+MOST_HELD_OUT = 8
 """Held-out prompt pairs on which is measured what takes long in each of them."""
 UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
 """Stands for a model that is not fetched yet: GPT-2 Large. Its jobs are estimated again when it is there."""
