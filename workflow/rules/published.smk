@@ -53,6 +53,7 @@ rule compare_circuit:
         published=of_study("published"),
         circuit="results/{study}/circuit/circuit.h5",
         curves="results/{study}/circuit/curves.h5",
+        areas="results/{study}/circuit/areas.csv",
         driving_neurons="results/{study}/drivers/neurons.h5",
         library=behind("compare_circuit"),
     output:

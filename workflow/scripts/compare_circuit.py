@@ -9,6 +9,6 @@ from an_neuron.study.published_circuit import measure_circuit, of_circuit
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):
-        tables = {name: Path(snakemake.input[name]) for name in ("circuit", "curves", "driving_neurons")}
+        tables = {name: Path(snakemake.input[name]) for name in ("circuit", "curves", "areas", "driving_neurons")}
         published = of_circuit(read_published(Path(snakemake.input.published)), wanted=True)
         write_csv(snakemake.output[0], compare(published, measure_circuit(tables)))

@@ -26,10 +26,12 @@ def measure_circuit(tables: Mapping[str, Path]) -> dict[str, str | float | int]:
     Parameters
     ----------
     tables
-        Paths of circuit (circuit/circuit.h5), curves and driving_neurons (drivers/neurons.h5).
+        Paths of circuit (circuit/circuit.h5), curves and areas (circuit/areas.csv), and driving_neurons
+        (drivers/neurons.h5).
     """
-    read = {name: hdf5.read(path) for name, path in tables.items()}
-    found = [*_nodes(read["circuit"]), *_curves(read["curves"]), *_drivers(read["driving_neurons"])]
+    read = {name: hdf5.read(path) for name, path in tables.items() if name != "areas"}
+    found: list[tuple[str, float | int]] = [*_nodes(read["circuit"]), *_curves(read["curves"])]
+    found += [*_drivers(read["driving_neurons"]), *_areas(pd.read_csv(tables["areas"]))]
     return {f"{CIRCUIT}{name}": value for name, value in found}
 
 
@@ -47,6 +49,14 @@ def _curves(table: Table) -> Iterator[tuple[str, float]]:
         means = table["recovery"][:, table["part"] == part].mean(1)
         for row, mean in enumerate(means.tolist()):
             yield f"best {table['k'][row]} {table['kind'][row]}, {table['ranking'][row]}, {part}", mean
+
+
+def _areas(table: pd.DataFrame) -> Iterator[tuple[str, float | int]]:
+    for row in table.to_dict("records"):
+        name = f"{row['kind']}, {row['ranking']}"
+        yield f"{name}: smallest set", int(row["smallest"])
+        for measure in ("smallest_recovery", "smallest_left", "cpr_held_out", "cmd_held_out"):
+            yield f"{name}: {measure.replace('_', ' ')}", float(row[measure])
 
 
 def _drivers(table: Table) -> Iterator[tuple[str, float]]:
