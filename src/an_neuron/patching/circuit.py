@@ -22,7 +22,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.plan import check_change
-from an_neuron.patching.rows import Change, Node, Rows, rows_of, sites_of
+from an_neuron.patching.rows import Change, Node, Rows, rows_of, select
 from an_neuron.patching.runs import Site
 from an_neuron.patching.spot_checks import SpotCheck, held
 from an_neuron.patching.wavefront import Pass
@@ -135,8 +135,7 @@ def _sites(engine: Engine, nodes: Sequence[Node]) -> set[Site]:
 def _effects(
     engine: Engine, passed: Pass | OrdinaryPass, senders: Sequence[Node], receivers: Sequence[Node]
 ) -> _Effects:
-    sets = [[node] for node in senders]
-    rows = rows_of(sets, sites_of(sets), passed.put_at, engine.columns)
+    rows = rows_of(select([[node] for node in senders]), passed.put_at, engine.columns)
     frozen = Rows(len(rows), (*rows.changes, *_held_outputs(engine, passed, senders)))
     sites, base = {(node.layer, node.site) for node in receivers}, float(passed.base_value)
     metric, seen = passed.run(rows, sites)
@@ -160,7 +159,7 @@ def _by_edges(
     by_receiver = []
     for receiver in receivers:
         site = receiver.layer, receiver.site
-        rows = rows_of([[receiver]] * number, [site], passed.put_at, engine.columns)
+        rows = rows_of(select([[receiver]] * number), passed.put_at, engine.columns)
         made = replace(rows.changes[0], values=seen[site])
         by_receiver.append(passed.run(Rows(number, (made,)))[0])
     return torch.stack(by_receiver, dim=1).cpu()

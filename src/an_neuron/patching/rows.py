@@ -4,7 +4,7 @@ A sweep has one patch in each row. Here a row is a set of them, over any layers 
 all but those, a neuron at twenty values.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -137,62 +137,106 @@ def nodes_of(one: Set) -> Collection[Node]:
     return one.nodes if isinstance(one, AllBut) else one
 
 
-def sites_of(sets: Iterable[Set]) -> set[tuple[int, str]]:
-    """Return all layers and sites in which some sets change anything."""
-    named = {(node.layer, node.site) for one in sets for node in nodes_of(one)}
-    return named | {site for one in sets if isinstance(one, AllBut) for site in one.sites}
+@dataclass(frozen=True)
+class Selection:
+    """Sets of nodes by their layers and sites, made once for all prompt pairs.
+
+    Attributes
+    ----------
+    number
+        How many sets there are.
+    nodes
+        By layer and site, of each node that a set names: the set's number, its item and its position.
+    others
+        By layer and site, in which sets everything else is changed, [set].
+    """
+
+    number: int
+    nodes: Mapping[tuple[int, str], tuple[Tensor, Tensor, list[int | None]]]
+    others: Mapping[tuple[int, str], Tensor]
+
+    @property
+    def sites(self) -> set[tuple[int, str]]:
+        """All layers and sites in which anything is changed."""
+        return {*self.nodes, *self.others}
 
 
-def rows_of(
-    sets: Sequence[Set], sites: Iterable[tuple[int, str]], source: Source, columns: Callable[[int, str], Tensor | None]
-) -> Rows:
+def select(sets: Sequence[Set]) -> Selection:
+    """Return sets of nodes by their layers and sites."""
+    named: dict[tuple[int, str], list[tuple[int, Node]]] = {}
+    others: dict[tuple[int, str], list[int]] = {}
+    for number, one in enumerate(sets):
+        for node in nodes_of(one):
+            named.setdefault((node.layer, node.site), []).append((number, node))
+        for site in one.sites if isinstance(one, AllBut) else ():
+            others.setdefault(site, []).append(number)
+    return Selection(
+        len(sets),
+        {
+            site: (
+                torch.tensor([number for number, _ in nodes]),
+                torch.tensor([node.item for _, node in nodes]),
+                [node.position for _, node in nodes],
+            )
+            for site, nodes in named.items()
+        },
+        {
+            site: torch.zeros(len(sets), dtype=torch.bool).index_fill(0, torch.tensor(numbers), True)
+            for site, numbers in others.items()
+        },
+    )
+
+
+def rows_of(selection: Selection, source: Source, columns: Callable[[int, str], Tensor | None]) -> Rows:
     """Return a row for each set.
 
     Parameters
     ----------
-    sets
+    selection
         What is changed in each row.
-    sites
-        Layers and sites in which anything is changed, of `sites_of`.
     source
         What is put in.
     columns
         Which columns are each head's, [head, d_head]; None where a site has no heads.
     """
     changes = []
-    for layer, site in sorted(sites):
+    for layer, site in sorted(selection.sites):
         values, heads = source(layer, site), columns(layer, site)
-        named = [[node for node in nodes_of(one) if (node.layer, node.site) == (layer, site)] for one in sets]
-        n_positions = len(values) if any(node.position is not None for nodes in named for node in nodes) else 1
-        width = values.shape[-1] if heads is not None or site == "post" else 1
-        mask = torch.zeros(len(sets), n_positions, width, dtype=torch.bool, device=values.device)
-        for row, nodes in enumerate(named):
-            for node in nodes:
-                mask[row, _positions(node, n_positions)] |= _part(node, width, heads, values.device)
-        others = [isinstance(one, AllBut) and (layer, site) in one.sites for one in sets]
-        mask ^= torch.tensor(others, device=values.device)[:, None, None]
+        mask = _mask(selection, (layer, site), values, heads)
+        if (layer, site) in selection.others:
+            mask ^= selection.others[layer, site].to(mask.device)[:, None, None]
         changes.append(Change(layer, site, mask, values[None]))
-    return Rows(len(sets), tuple(changes))
+    return Rows(selection.number, tuple(changes))
 
 
-def _positions(node: Node, n_positions: int) -> slice:
-    if node.position is None:
+def _mask(selection: Selection, site: tuple[int, str], values: Tensor, heads: Tensor | None) -> Tensor:
+    """Return which part of a site's activation the nodes of each set are, [set, pos or 1, column or 1]."""
+    nothing = torch.empty(0, dtype=torch.long)
+    numbers, items, positions = selection.nodes.get(site, (nothing, nothing, []))
+    placed = any(position is not None for position in positions)
+    width = values.shape[-1] if heads is not None or site[1] == "post" else 1
+    mask = torch.zeros(selection.number, len(values) if placed else 1, width, dtype=torch.bool, device=values.device)
+    numbers, items = numbers.to(values.device), items.to(values.device)
+    if heads is not None:  # the columns of each node's head, one after the other
+        heads = heads.to(values.device)
+        numbers, items = numbers.repeat_interleave(heads.shape[1]), heads[items].flatten()
+        positions = [position for position in positions for _ in range(heads.shape[1])] if placed else positions
+    elif width == 1:
+        items = torch.zeros_like(items)
+    if not placed:
+        mask[numbers, 0, items] = True
+        return mask
+    for number, item, position in zip(numbers.tolist(), items.tolist(), positions, strict=True):
+        mask[number, _positions(site, position, len(values)), item] = True
+    return mask
+
+
+def _positions(site: tuple[int, str], position: int | None, n_positions: int) -> slice:
+    if position is None:
         return slice(None)
-    if not -n_positions <= node.position < 0:
+    if not -n_positions <= position < 0:
         raise UserError(
-            f"{node.name} cannot be changed at position {node.position}: positions count from the prompt's end (-1), "
-            f"and before {-n_positions} the two prompts are the same."
+            f"Nothing can be changed at position {position} of {site[1]} in layer {site[0]}: positions count from the "
+            f"prompt's end (-1), and before {-n_positions} the two prompts are the same."
         )
-    return slice(n_positions + node.position, n_positions + node.position + 1)
-
-
-def _part(node: Node, width: int, columns: Tensor | None, device: torch.device) -> Tensor:
-    """Return which columns are a node's, [column]."""
-    part = torch.zeros(width, dtype=torch.bool, device=device)
-    if node.site == "post":
-        part[node.item] = True
-    elif columns is None:
-        part[:] = True
-    else:
-        part[columns[node.item].to(device)] = True
-    return part
+    return slice(n_positions + position, n_positions + position + 1)

@@ -23,7 +23,7 @@ from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.plan import check_change
-from an_neuron.patching.rows import NODE_SITES, Rows, Set, nodes_of, rows_of, sites_of
+from an_neuron.patching.rows import NODE_SITES, Rows, Selection, Set, nodes_of, rows_of, select
 from an_neuron.patching.spot_checks import SpotCheck, check_baselines, held
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.wavefront import Pass
@@ -76,7 +76,7 @@ def patch_together(
     """
     engine = engine_of(model)
     prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    wanted = _Wanted(_checked(engine, sets), metric, noising, put, tokens_per_wave)
+    wanted = _Wanted(select(_checked(engine, sets)), metric, noising, put, tokens_per_wave)
     longest = max(range(len(prompt_pairs)), key=lambda number: len(prompt_pairs[number].clean))
     parts = [_patch_pair(engine, wanted, pair, number, number == longest) for number, pair in enumerate(prompt_pairs)]
     return replace(_joined(parts), axes=(("set", range(len(sets))),))
@@ -86,7 +86,7 @@ def patch_together(
 class _Wanted:
     """What `patch_together` is asked for, besides the prompt pairs."""
 
-    sets: Sequence[Set]
+    selection: Selection
     metric: Metric
     noising: bool
     put: OtherRun
@@ -96,13 +96,12 @@ class _Wanted:
 def _patch_pair(engine: Engine, wanted: _Wanted, pair: PromptPair, number: int, checked: bool) -> Sweep:
     """Patch the sets in one prompt pair."""
     base, source = (pair.clean, pair.corrupted) if wanted.noising else (pair.corrupted, pair.clean)
-    sites = sites_of(wanted.sets)
-    ordinary, passed = engine.open(base, source, wanted.metric, sites, wanted.put)
+    ordinary, passed = engine.open(base, source, wanted.metric, wanted.selection.sites, wanted.put)
     checks = check_baselines(ordinary, passed.base_value, passed.source_value, wanted.noising, number)
     check_change(ordinary)
-    values = run_rows(passed, rows_of(wanted.sets, sites, passed.put_at, engine.columns), wanted.tokens_per_wave)
+    values = run_rows(passed, rows_of(wanted.selection, passed.put_at, engine.columns), wanted.tokens_per_wave)
     if checked:
-        checks += check_rows(ordinary, rows_of(wanted.sets, sites, ordinary.put_at, engine.columns), values, number)
+        checks += check_rows(ordinary, rows_of(wanted.selection, ordinary.put_at, engine.columns), values, number)
     ends = [passed.base_value.cpu().view(1), passed.source_value.cpu().view(1)]
     clean, corrupted = ends if wanted.noising else ends[::-1]
     return Sweep(clean, corrupted, values.cpu()[None], tuple(checks), "ordinary" if passed is ordinary else "fast")

@@ -25,7 +25,7 @@ function edgeTraces({ nodes, edges, logits }, share) {
     const said = `<b>${atToken(nodes[edge.sender])} → ${edge.receiver < 0 ? "logits" : atToken(end)}</b><br>by this path alone ${number(edge.edge, 3)}<br>`;
     lines.push({ type: "scatter", mode: "lines", x, y, hoverinfo: "skip", showlegend: false, opacity: SEEN,
       line: { color: color(helps ? "helps" : "against"), dash: helps ? "solid" : "dash", width: Math.max(1, Math.min(WIDEST, WIDEST * Math.abs(edge.edge) * share)) } });
-    for (let step = 3; step <= 17; step += 2) { points.x.push(x[step]); points.y.push(y[step]); points.text.push(said + ofEffect(edge)); }
+    for (let step = 3; step <= 17; step += 1) { points.x.push(x[step]); points.y.push(y[step]); points.text.push(said + ofEffect(edge)); }
   }
   return [...lines, { type: "scatter", mode: "markers", ...points, name: "edges", showlegend: false, marker: { size: 12, opacity: 0 }, hovertemplate: "%{text}" }];
 }
