@@ -118,7 +118,7 @@ def test_a_metric_inside_sees_what_sets_do_to_it(engine):
         ([[Node(7, "post", 1)]], "There is no layer 7; this model has layers 0 to 1."),
         ([[Node(0, "post", 24)]], "There is no 0.24: layer 0 has 24 of post."),
         ([[Node(0, "z", 4)]], "There is no head 0.4: layer 0 has 4 of z."),
-        ([[Node(0, "post", 1, position=-5)]], "Nothing can be changed at position -5 of post in layer 0: positions count from"),
+        ([[Node(0, "post", 1, position=-5)]], "Nothing can be changed at position -5 of post in layer 0:"),
         ([], "There is no set of nodes to patch."),
     ],
 )

@@ -60,15 +60,19 @@ def page():
             ["circuit: 19.28 at -4", "circuit: 19.28 at -4 to head 23.0 at -1"],
         ),
         (
-            "Head 23.0 recovers {:.2f}, of which {:.2f} by its path to 23.1468 alone and {:.2f} by that to 25.1527",
+            "Head 23.0 recovers {:.2f}: by its path to 23.1468 alone {:.2f}, by that to 25.1527 alone {:.2f}",
             [
                 "circuit: head 23.0 at -1",
                 *(f"circuit: head 23.0 at -1 to {neuron} at -1" for neuron in ("23.1468", "25.1527")),
             ],
         ),
-        ("which 23.1468 drives besides ({:.2f})", ["circuit: 23.1468 at -1 to 25.1527 at -1"]),
+        ("23.1468 drives 25.1527 besides ({:.2f})", ["circuit: 23.1468 at -1 to 25.1527 at -1"]),
         ('25.1527 raises " an" directly ({:.2f})', ["circuit: 25.1527 at -1, directly"]),
         ("takes part of it back (−{:.2f})", ["circuit: 25.1527 at -1 to 29.947 at -1"]),
+        (
+            "{:.0f} neurons together recover {:.2f} of the difference, and without them {:.2f} of it is left",
+            [f"circuit: neurons, exact: smallest {what}" for what in ("set", "recovery", "left")],
+        ),
         ("at the {:,.0f} places where", ["choice: positions"]),
         ("logit difference correlate with {:.2f} (Pearson", ["choice: pearson"]),
         (
