@@ -5,6 +5,9 @@ TARGETS["published"] = lambda study: (
     if study.published
     else []
 )
+CIRCUIT_TARGETS["published_circuit"] = lambda study: (
+    [f"{study.results}/circuit/published.csv"] if study.published else []
+)
 
 
 rule compare_published:
@@ -41,11 +44,6 @@ rule compare_published:
         ENVIRONMENT
     script:
         "../scripts/compare_published.py"
-
-
-CIRCUIT_TARGETS["published_circuit"] = lambda study: (
-    [f"{study.results}/circuit/published.csv"] if study.published else []
-)
 
 
 rule compare_circuit:
