@@ -136,7 +136,8 @@ def test_a_killed_build_completes_and_redoes_nothing_whole(interrupted):
 def test_a_killed_build_gives_the_bytes_of_an_undisturbed_one(interrupted, built):
     found, expected = interrupted.results(), built.results(formats=("html",))
     assert set(found) == set(expected)
-    assert [path for path, content in found.items() if content != expected[path]] == []
+    other = {path for path, content in found.items() if content != expected[path]}
+    assert {path.as_posix() for path in other} <= {"index.html"}  # which links the formats of the figures there are
 
 
 class HalfWay(SimpleHTTPRequestHandler):
