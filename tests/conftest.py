@@ -109,8 +109,9 @@ class Tiny:
         self.parts = PARTS[name]
 
     def load(self):
-        """Return a bridge that the test may change."""
-        return load_model(self.folder)
+        """Return a bridge that the test may change; its tensors take gradients wherever it is first asked for."""
+        with torch.inference_mode(False):
+            return load_model(self.folder)
 
     @cached_property
     def raw(self):
@@ -128,7 +129,8 @@ class Tiny:
 
     @cached_property
     def hugging_face(self):
-        model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32, attn_implementation="eager")
+        with torch.inference_mode(False):
+            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32, attn_implementation="eager")
         return model.eval().requires_grad_(False)
 
     @cached_property

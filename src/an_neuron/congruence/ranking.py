@@ -12,6 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
+from an_neuron.model.products import linear
 
 TOP_NEURONS = Schema(
     "congruence/top_neurons.h5",
@@ -69,11 +70,11 @@ def rank_congruence(model: TransformerBridge, k: int = 2, chunk: int = 1024) -> 
     d_vocab, d_mlp, device = model.W_E.shape[0], model.cfg.d_mlp, model.W_E.device
     neurons, tokens = _Largest(d_vocab, k, device), []
     for layer in tqdm(range(model.cfg.n_layers), desc="congruence", unit="layer"):
-        w_out = model.blocks[layer].mlp.W_out  # [d_mlp, d_model]
+        w_out = model.blocks[layer].mlp.W_out.contiguous()  # [d_mlp, d_model]
         tokens.append(_Largest(d_mlp, k, device))
         for first in range(0, d_vocab, chunk):
             rows = slice(first, first + chunk)
-            products = model.W_E[rows] @ w_out.T  # [chunk, d_mlp]
+            products = linear(model.W_E[rows], w_out)  # [chunk, d_mlp]
             neurons.add(rows, products, first_id=layer * d_mlp)
             tokens[layer].add(slice(None), products.T, first_id=first)
     where = neurons.ids.cpu()

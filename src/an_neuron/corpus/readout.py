@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from an_neuron.model.decoder import Decoder
+from an_neuron.model.products import linear
 
 BLOCK = 4096
 """Tokens of the vocabulary whose logits exist at once; the matrix product is faster than with all, too."""
@@ -46,14 +47,14 @@ class Readout:
         embedding = decoder.model.get_input_embeddings().weight.detach()
         if not [*decoder.norm.parameters()]:  # OLMo's
             norm = deepcopy(decoder.norm)
-            return cls(norm, lambda normalized, tokens: normalized @ embedding[tokens].T)
+            return cls(norm, lambda normalized, tokens: linear(normalized, embedding[tokens]))
         epsilon = float(decoder.norm.eps if hasattr(decoder.norm, "eps") else decoder.norm.variance_epsilon)
 
         def normalize(residual: Tensor) -> Tensor:
             residual = residual - residual.mean(-1, keepdim=True) if centred else residual
             return residual / (residual.square().mean(-1, keepdim=True) + epsilon).sqrt()
 
-        return cls(normalize, lambda normalized, tokens: normalized @ embedding[tokens].T)
+        return cls(normalize, lambda normalized, tokens: linear(normalized, embedding[tokens]))
 
     def blocks(self, residual: Tensor, d_vocab: int) -> Iterator[tuple[int, Tensor]]:
         """Yield the first token id of each block of the vocabulary, and its logits, [position, block]."""

@@ -13,6 +13,7 @@ from an_neuron.errors import UserError
 from an_neuron.model.blocks import Blocks, component_name
 from an_neuron.model.hooks import hooked
 from an_neuron.model.plain import tolerance, with_fast_gelus
+from an_neuron.model.products import linear, with_fast_products
 
 EXACT_SCALE = 1e-5
 """A measured factor this close to 1 is 1."""
@@ -30,6 +31,7 @@ class Decoder(Blocks):
     def __init__(self, bridge: TransformerBridge, implementation: str) -> None:
         super().__init__(bridge, implementation)
         with_fast_gelus(self.model)
+        with_fast_products(self.model)
         self.norm = self.model.get_submodule(component_name(bridge, "ln_final"))
         self.unembed = self.model.get_output_embeddings()
         self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
@@ -44,7 +46,7 @@ class Decoder(Blocks):
         """Return the logits of some tokens for what leaves the final norm, [..., d_model]."""
         bias = getattr(self.unembed, "bias", None)
         weight, bias = self.unembed.weight[tokens], None if bias is None else bias[tokens]
-        logits = self.scale * nn.functional.linear(normalized, weight, bias).float()
+        logits = self.scale * linear(normalized, weight, bias).float()
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
     @torch.inference_mode()

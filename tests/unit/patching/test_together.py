@@ -141,9 +141,8 @@ def hooked_at(tiny, name, change):
         change(activation[0])
         return activation
 
-    model = tiny.raw  # loaded outside: what is made in inference mode stays of its kind
     with torch.inference_mode():
-        logits = model.run_with_hooks(torch.tensor([PAIR.corrupted]), fwd_hooks=[(name, put)])[0, -1]
+        logits = tiny.raw.run_with_hooks(torch.tensor([PAIR.corrupted]), fwd_hooks=[(name, put)])[0, -1]
     return float(logits[ANSWER] - logits[FOIL])
 
 

@@ -1,0 +1,85 @@
+"""Products with a model's weights, in float32, by the faster of the two libraries that torch brings for a CPU.
+
+By default torch multiplies float32 matrices by MKL, which does not use the widest vectors (AVX-512) of an AMD processor.
+oneDNN, which comes with torch as well, does: there it is more than twice as fast, and as exact. Which one is faster is
+measured on the machine, once per process.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+LINEAR = (nn.Linear, Conv1D)
+NARROWEST = 256
+"""Products of narrower inputs take no time to speak of, so their model always takes torch's default."""
+FASTER = 1.5
+"""How much faster another way of multiplying must be to be taken: it is twice as fast or more, or not at all."""
+ROWS, WIDTH, REPEATS = 256, 768, 5
+
+
+def linear(entering: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `entering` [..., d_in] times `weight` [d_out, d_in], and a bias; the same to rounding either way."""
+    if _may_take_one_dnn(entering, weight) and one_dnn_is_faster():
+        return _by_one_dnn(entering, weight, bias)
+    return nn.functional.linear(entering, weight, bias)
+
+
+def with_fast_products(model: nn.Module) -> None:
+    """Let a model's linear modules multiply by `linear`, in place. Conv1D keeps a copy of its weight, transposed."""
+    for module in model.modules():
+        if type(module) in LINEAR and _may_take_one_dnn(module.weight, weight_of(module)) and one_dnn_is_faster():
+            transposed = weight_of(module).contiguous() if isinstance(module, Conv1D) else None
+            module.forward = partial(_multiplied, module, transposed)
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Return a linear module's weight, [d_out, d_in]; a view."""
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    return weight.T if isinstance(module, Conv1D) else weight
+
+
+@cache
+def one_dnn_is_faster() -> bool:
+    """Say whether oneDNN multiplies float32 matrices on this CPU much faster than torch's default, and as exactly."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    entering, weight = torch.rand(ROWS, WIDTH) - 0.5, torch.rand(WIDTH, WIDTH) - 0.5
+    default, other = (partial(way, entering, weight, None) for way in (nn.functional.linear, _by_one_dnn))
+    exact = entering.double() @ weight.T.double()
+    errors = [float((way() - exact).abs().max()) for way in (default, other)]
+    return errors[1] < 8 * errors[0] and FASTER * seconds(other) < seconds(default)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Return the shortest of a few times that something takes, after it ran once."""
+    run()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _may_take_one_dnn(entering: Tensor, weight: Tensor) -> bool:
+    on_cpu = entering.device.type == "cpu" and weight.device.type == "cpu"
+    in_float32 = entering.dtype == weight.dtype == torch.float32
+    needs_gradient = torch.is_grad_enabled() and (entering.requires_grad or weight.requires_grad)
+    return on_cpu and in_float32 and not needs_gradient and weight.shape[1] >= NARROWEST
+
+
+def _by_one_dnn(entering: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(entering, weight, bias, "none", [], "")
+    return product
+
+
+def _multiplied(module: nn.Module, transposed: Tensor | None, entering: Tensor) -> Tensor:
+    """Return what a linear module makes of its input, in whatever precision it is by now."""
+    weight = weight_of(module)
+    if transposed is not None and weight.dtype == transposed.dtype:
+        weight = transposed
+    return linear(entering, weight, module.bias)
