@@ -97,6 +97,7 @@ rule patch_neurons:
         runtime=model_minutes(sweep("patch_neurons")),
     params:
         folder=of_study("model_folder"),
+        precision=lambda wildcards: study_of(wildcards).sweep.precision,
         attributes=of_study("attributes"),
     script:
         "../scripts/patch_neurons.py"

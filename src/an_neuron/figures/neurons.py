@@ -21,6 +21,7 @@ from an_neuron.figures.style import (
     BROWSER_LIMIT,
     REFERENCE_COLOR,
     STATIC_LIMIT,
+    add_subtitle,
     empty_figure,
     hover,
     markers,
@@ -52,7 +53,8 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k].
+        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k];
+        attributes precision, measured_again, error_median.
     static
         Draw for a static file, not for a browser.
     """
@@ -60,7 +62,8 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     x = np.arange(recovery.size) / d_mlp  # layers that were not swept leave no gap
     neurons = Neurons(table["layer"], d_mlp, x, recovery)
     n_layers = len(neurons.layers)
-    frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), {**MARGIN, "t": 80})
+    rounded = _precision(table.attributes)
+    frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), {**MARGIN, "t": 100 if rounded else 80})
     figure = empty_figure("Logit Difference From Each Patched Neuron", "Layer", "Recovery", frame)
     tokens = _listed_tokens(table, neurons)
     listed = neurons.among(list(tokens))
@@ -76,6 +79,8 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     marks = [(x[i], recovery[i], _label(neurons, i, tokens)) for i in _standing_out(recovery)]
     labels = Labels(frame, pixels[drawn], important=pixels[listed])
     annotate(figure, labels, marks, standoff=STRONG_SIZE / 2)
+    if rounded:
+        add_subtitle(figure, "<br>".join(filter(None, [figure.layout.title.subtitle.text, rounded])))
     return figure
 
 
@@ -144,6 +149,16 @@ class Neurons:
         x, y = (values[chosen].astype(np.float32) for values in (self.x, self.y))  # half of a browser's file
         options |= {"marker": {"color": color, "size": size}, "hovertemplate": template}
         return markers(x, y, static, self.x.size, customdata=self.places(chosen), **options)
+
+
+def _precision(attributes: dict[str, Any]) -> str:
+    """Say how exact the values are, where not all of them are float32."""
+    if attributes.get("precision", "highest") == "highest":
+        return ""
+    return (
+        f"Products in {attributes['precision']}, off by {attributes['error_median']:.1%} (median); the "
+        f"{attributes['measured_again']:,} measured again, the largest among them, in float32"
+    )
 
 
 def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:

@@ -6,7 +6,7 @@ Patching and the corpus pass both stand on it.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError

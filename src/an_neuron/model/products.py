@@ -1,8 +1,8 @@
 """Products with a model's weights, in float32, by the faster of the two libraries that torch brings for a CPU.
 
-By default torch multiplies float32 matrices by MKL, which does not use the widest vectors (AVX-512) of an AMD processor.
-oneDNN, which comes with torch as well, does: there it is more than twice as fast, and as exact. Which one is faster is
-measured on the machine, once per process.
+By default torch multiplies float32 matrices by MKL, which leaves the widest vectors of AMD processors (AVX-512) idle.
+oneDNN, which comes with torch as well, uses them: it is more than twice as fast there, and as exact. Which one is
+faster is measured on the machine, once per process.
 """
 
 import time
@@ -19,6 +19,7 @@ NARROWEST = 256
 FASTER = 1.5
 """How much faster another way of multiplying must be to be taken: it is twice as fast or more, or not at all."""
 ROWS, WIDTH, REPEATS = 256, 768, 5
+CPU = torch.device("cpu")
 
 
 def linear(entering: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -31,9 +32,11 @@ def linear(entering: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 def with_fast_products(model: nn.Module) -> None:
     """Let a model's linear modules multiply by `linear`, in place. Conv1D keeps a copy of its weight, transposed."""
     for module in model.modules():
-        if type(module) in LINEAR and _may_take_one_dnn(module.weight, weight_of(module)) and one_dnn_is_faster():
-            transposed = weight_of(module).contiguous() if isinstance(module, Conv1D) else None
-            module.forward = partial(_multiplied, module, transposed)
+        if type(module) not in LINEAR:
+            continue
+        weight = weight_of(module)
+        if _may_take_one_dnn(weight, weight) and one_dnn_is_faster():
+            module.forward = partial(_multiplied, module, weight.contiguous() if isinstance(module, Conv1D) else None)
 
 
 def weight_of(module: nn.Module) -> Tensor:
@@ -54,15 +57,22 @@ def one_dnn_is_faster() -> bool:
     return errors[1] < 8 * errors[0] and FASTER * seconds(other) < seconds(default)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Return the shortest of a few times that something takes, after it ran once."""
-    run()
+def seconds(run: Callable[[], object], device: torch.device = CPU) -> float:
+    """Return the shortest of a few times that something takes on a device, after it ran once."""
     times = []
-    for _ in range(REPEATS):
+    for _ in range(REPEATS + 1):
+        _finish(device)
         start = time.perf_counter()
         run()
+        _finish(device)
         times.append(time.perf_counter() - start)
-    return min(times)
+    return min(times[1:])
+
+
+def _finish(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _may_take_one_dnn(entering: Tensor, weight: Tensor) -> bool:
@@ -82,4 +92,5 @@ def _multiplied(module: nn.Module, transposed: Tensor | None, entering: Tensor) 
     weight = weight_of(module)
     if transposed is not None and weight.dtype == transposed.dtype:
         weight = transposed
-    return linear(entering, weight, module.bias)
+    bias: Tensor | None = module.bias  # type: ignore[assignment]
+    return linear(entering, weight, bias)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ ATTRIBUTION = Schema(
     },
     {
         **COMPARED,
-        "floor": "least absolute exact recovery that is more than float32 rounding",
+        "floor": "least absolute exact recovery that is more than rounding",
         "n_above_floor": "how many neurons are above it",
         "rank_correlation": "Spearman's, of exact and approximate recovery, over these; NaN if fewer than 3",
         "n_top": "how many of these, of the largest absolute exact recovery, are correlated apart: 100, or all",
@@ -49,7 +50,7 @@ def write_attribution(
         Estimated logit differences, [prompt_pair, layer, d_mlp].
     """
     estimate = mean_recovery(approximate, sweeps.clean, sweeps.corrupted)
-    floor = rounding_floor(sweeps.clean, sweeps.corrupted)
+    floor = float(np.fmax(rounding_floor(sweeps.clean, sweeps.corrupted), sweeps.attributes["error_below"]))
     correlations = correlate(sweeps.recovery.flatten(), estimate.flatten(), floor)
     values = {"exact": sweeps.recovery, "approximate": estimate, "layer": sweeps.layers}
     hdf5.write(path, ATTRIBUTION, values, {**attributes, **sweeps.attributes, **correlations})

@@ -76,6 +76,7 @@ class Engine:
         metric: Metric,
         keep: set[Site],
         put: OtherRun = OTHER_RUN,
+        precision: str = "highest",
     ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         """Return a prompt pair on the ordinary model, and on the one that is swept.
 
@@ -89,7 +90,17 @@ class Engine:
             Sites whose activations are needed.
         put
             What patches put in.
+        precision
+            In which waves multiply, on the fast way: highest (float32), high or bfloat16.
         """
+        ordinary, passed = self._open(base, source, metric, keep, put)
+        if precision != "highest" and isinstance(passed, Pass):
+            passed.lower(precision)
+        return ordinary, passed
+
+    def _open(
+        self, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site], put: OtherRun
+    ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         self._check_metric(metric, len(base) - (0 if put.everywhere else first_difference(base, source)))
         ordinary = OrdinaryPass(self.ordinary, base, source, metric, put, keep)
         if self.fast is None:

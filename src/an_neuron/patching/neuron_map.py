@@ -19,6 +19,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
 from an_neuron.model.tokenizer import Tokenizer
+from an_neuron.patching.again import ERRORS
 from an_neuron.patching.neuron_sweeps import CHECKED, NeuronSweeps
 from an_neuron.patching.sweep_files import COMPARED, RECOVERY
 
@@ -33,6 +34,7 @@ MAP = Schema(
     "every swept neuron's recovery, and the top neurons",
     {
         "recovery": Field("layer d_mlp", "float32", RECOVERY, "of each neuron patched at all positions"),
+        "in_float32": Field("layer d_mlp", "bool", "", "measured in float32; the others in the precision named"),
         "layer": Field("layer", "int32", "", "the layers that were swept"),
         "top_layer": Field("rank", "int32", "", "layer of the neurons of the largest absolute recovery"),
         "top_index": Field("rank", "int32", "", "their number in the layer"),
@@ -41,7 +43,7 @@ MAP = Schema(
         "top_tokens": Field("rank k", "text", "", f"the tokens that the patch raised most: the largest {DIRECT}"),
         "lowered_tokens": Field("rank k", "text", "", f"the tokens that it lowered most: the smallest {DIRECT}"),
     },
-    {**COMPARED, **CHECKED},
+    {**COMPARED, **CHECKED, **ERRORS},
 )
 TOP = Schema(
     "patching/neurons/top.csv",
@@ -122,6 +124,7 @@ def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attribute
     """Write patching/neurons/map.h5."""
     values = {
         "recovery": sweeps.recovery,
+        "in_float32": sweeps.in_float32,
         "layer": sweeps.layers,
         "top_layer": top.layer,
         "top_index": top.index,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from an_neuron.files import hdf5
+from an_neuron.patching.again import errors, in_float32, read_again, together
 from an_neuron.patching.sweep_files import COMPARED, NEURONS
 
 CHECKED = {
@@ -31,7 +32,9 @@ class NeuronSweeps:
     clean, corrupted
         Logit differences without a patch, [prompt_pair].
     attributes
-        Those that name answer and foil, and those of `CHECKED`.
+        Those that name answer and foil, and those of `CHECKED` and `again.ERRORS`.
+    in_float32
+        Which values are float32, [layer, d_mlp]; the others are in a lower precision.
     """
 
     layers: list[int]
@@ -39,18 +42,25 @@ class NeuronSweeps:
     clean: Tensor
     corrupted: Tensor
     attributes: dict[str, Any]
+    in_float32: Tensor
 
 
 def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
     """Read the sweeps of some layers, patching/neurons/layers_….h5, in the order of their layers."""
     tables = sorted((hdf5.read(path, NEURONS) for path in paths), key=lambda table: int(table["layer"][0]))
-    first = tables[0]
+    first, again = tables[0], together([read_again(table) for table in tables])
+    reduced = {table.attributes["precision"] for table in tables} - {"highest"}
     return NeuronSweeps(
         layers=np.concatenate([table["layer"] for table in tables]).tolist(),
         recovery=torch.from_numpy(np.concatenate([table["recovery"] for table in tables])),
         clean=torch.from_numpy(first["clean"]),
         corrupted=torch.from_numpy(first["corrupted"]),
-        attributes={**{key: first.attributes[key] for key in COMPARED}, **_checked(tables)},
+        attributes={
+            **{key: first.attributes[key] for key in COMPARED},
+            **_checked(tables),
+            **errors(again, " and ".join(sorted(reduced)) or "highest"),
+        },
+        in_float32=torch.from_numpy(np.concatenate([in_float32(table) for table in tables])),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from an_neuron.errors import NothingToRecoverError
+from an_neuron.patching.changed_products import OFF
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric
@@ -40,6 +41,8 @@ class Plan:
         Of some sites the heads or neurons that are patched, instead of all.
     put
         What a patch puts in.
+    precision
+        In which waves multiply: highest (float32), high or bfloat16.
     """
 
     sites: Sequence[Site]
@@ -49,6 +52,7 @@ class Plan:
     tokens_per_wave: int | None
     listed: Mapping[Site, Sequence[int]] = field(default_factory=dict)
     put: OtherRun = OTHER_RUN
+    precision: str = "highest"
 
     def ends(self, prompt_pair: PromptPair) -> tuple[list[int], list[int]]:
         """Return the prompt that is patched, and the one that the patches come from."""
@@ -93,22 +97,22 @@ def run(engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, plan
     tables: dict[Site, list[Tensor]] = {site: [] for site in plan.sites}
     ends, checks, ways = [], list[SpotCheck](), set[str]()
     for number, prompt_pair in enumerate(prompt_pairs):
-        ordinary, passed = engine.open(*plan.ends(prompt_pair), metric, {*plan.sites}, plan.put)
+        ordinary, passed = engine.open(*plan.ends(prompt_pair), metric, {*plan.sites}, plan.put, plan.precision)
         checks += check_baselines(ordinary, passed.base_value, passed.source_value, plan.noising, number)
         check_change(ordinary)
         patches = [plan.patches(site, passed) for site in plan.sites]
         measured = run_in_waves(passed, patches, plan.rows(passed))
         if number == lengths.index(max(lengths)):
-            checks += check_patches(ordinary, patches, measured, number)
+            checks += check_patches(ordinary, patches, measured, number, OFF[plan.precision])
         ways.add("ordinary" if passed is ordinary else "fast")
         ends.append([float(passed.base_value), float(passed.source_value)])
         for site, values in zip(plan.sites, measured, strict=True):
             tables[site].append(plan.table(site, values.cpu(), passed, max(lengths)))
     base, source = torch.tensor(ends).T
     clean, corrupted = (base, source) if plan.noising else (source, base)
-    way = " and ".join(sorted(ways))
+    way, precision = " and ".join(sorted(ways)), plan.precision if "fast" in ways else "highest"
     return {
-        site: Sweep(clean, corrupted, torch.stack(values), _of_site(checks, site[1]), way)
+        site: Sweep(clean, corrupted, torch.stack(values), _of_site(checks, site[1]), way, precision=precision)
         for site, values in tables.items()
     }
 

@@ -13,6 +13,7 @@ from an_neuron.errors import NothingToRecoverError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from an_neuron.patching.again import Again
     from an_neuron.patching.spot_checks import SpotCheck
 
 
@@ -33,6 +34,10 @@ class Sweep:
     axes
         Names of the axes of `patched` behind the first, and what is along each: layers, positions from the prompts' end
         (-1 is the last), heads, neurons.
+    precision
+        Of most products: "highest" is float32.
+    again
+        In a lower precision, which patches were measured again in float32.
     """
 
     clean: Tensor
@@ -41,6 +46,8 @@ class Sweep:
     checks: tuple["SpotCheck", ...] = ()
     way: str = "fast"
     axes: tuple[tuple[str, Sequence[int | str]], ...] = ()
+    precision: str = "highest"
+    again: "Again | None" = None
 
     def __repr__(self) -> str:
         """Say what was swept, and how exact it is, in a line."""
@@ -48,6 +55,8 @@ class Sweep:
         pairs = _counted(len(self.clean), "prompt pair")
         ends = f"clean {float(self.clean.mean()):.3g}, corrupted {float(self.corrupted.mean()):.3g}"
         checked = f"{len(self.checks)} spot checks within {self.rounding:.0e}"
+        if self.again is not None:
+            checked += f"; in {self.precision}, {len(self.again.layer)} of them again in float32"
         return f"<Sweep of {shape}, {pairs}: {ends}, largest recovery {self._largest():.3g}; {self.way} way, {checked}>"
 
     @property

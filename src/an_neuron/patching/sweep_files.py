@@ -1,12 +1,13 @@
 """The files of patching sweeps: one schema for each kind of sweep, and their writer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.again import FIELDS, NOTHING, PRECISION, fields_of
 
 if TYPE_CHECKING:  # what only reads sweeps needs no torch
     from an_neuron.patching.sweep import Sweep
@@ -87,8 +88,8 @@ NEURONS = _sweep_schema(
     "patching/neurons/layers_{layers}.h5",
     "recovery with each neuron of consecutive layers patched at all positions",
     "layer d_mlp",
-    {},
-    {"layer": Field("layer", "int32", "", "the layers whose neurons were patched")},
+    PRECISION,
+    {"layer": Field("layer", "int32", "", "the layers whose neurons were patched"), **FIELDS},
 )
 DRIVING_SITE = _sweep_schema(
     "drivers/{site}.h5",
@@ -114,11 +115,11 @@ def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Ma
     Parameters
     ----------
     schema
-        `SITE`, `HEADS`, `NEURONS`, or one of the studied neuron's drivers.
+        `SITE`, `HEADS`, or one of the studied neuron's drivers.
     attributes
         The root attributes that the schema names, and those of every file.
     named
-        What names the axes: for `SITE` clean_token and corrupted_token, [prompt_pair, pos]; for `NEURONS` layer.
+        Other fields of the schema: for `SITE` clean_token and corrupted_token, [prompt_pair, pos].
     """
     measured = next(each.field for each in (LOGIT_DIFFERENCE, ACTIVATION) if each.field in schema.fields)
     values = {
@@ -134,3 +135,9 @@ def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Ma
         "spot_check_ordinary": [check.ordinary for check in sweep.checks],
     }
     hdf5.write(path, schema, {**values, **named}, {**attributes, "way": sweep.way})
+
+
+def write_neurons(path: str | Path, sweep: "Sweep", layers: Sequence[int], attributes: Mapping[str, Any]) -> None:
+    """Write the sweep over the neurons of some layers, patching/neurons/layers_….h5."""
+    named = {"layer": layers, **fields_of(sweep.again or NOTHING)}
+    write_sweep(path, NEURONS, sweep, {**attributes, "precision": sweep.precision}, **named)

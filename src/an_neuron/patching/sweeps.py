@@ -30,10 +30,12 @@ from an_neuron.patching.arguments import (
     engine_of,
     number_of,
 )
+from an_neuron.patching.changed_products import check_precision
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric, layers_before
 from an_neuron.patching.plan import Plan, run
+from an_neuron.patching.remeasuring import neurons_to_measure, with_exact
 from an_neuron.patching.runs import Site
 from an_neuron.patching.sweep import Sweep
 from an_neuron.prompts.pairs import PromptPair
@@ -135,6 +137,7 @@ def patch_neurons(
     noising: bool = False,
     put: OtherRun = OTHER_RUN,
     tokens_per_wave: int | None = None,
+    precision: str = "highest",
 ) -> Sweep:
     """Patch each neuron of some layers.
 
@@ -144,6 +147,9 @@ def patch_neurons(
         Which layers; all if None.
     per_position
         Patch a neuron at one position at a time, instead of at all positions at once.
+    precision
+        In which waves multiply what patches change: "highest" (float32), "high" (TF32 on a GPU) or "bfloat16". The
+        1,000 largest neurons, and 500 drawn by chance, are then measured again in float32 (the sweep's `again`).
 
     The other parameters are those of `patch_sites`.
 
@@ -157,10 +163,20 @@ def patch_neurons(
     layers = checked_layers(engine, metric, layers)
     d_mlp = number_of(engine, "post", layers)
     sites = [(layer, "post") for layer in layers]
-    plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave, put=put)
+    check_precision(precision, engine.ordinary.dtype)
+    if per_position and precision != "highest":
+        raise UserError("Neurons at one position at a time are patched in float32; take precision highest.")
+    plan = Plan(sites, {"post": d_mlp}, per_position, noising, tokens_per_wave, put=put, precision=precision)
     longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
     positions = [("position", range(-longest, 0))] if per_position else []
-    return _over_layers(run(engine, prompt_pairs, metric, plan), sites, ("neuron", range(d_mlp)), *positions)
+    sweep = _over_layers(run(engine, prompt_pairs, metric, plan), sites, ("neuron", range(d_mlp)), *positions)
+    if sweep.precision == "highest":
+        return sweep
+    chosen, drawn = neurons_to_measure(sweep)
+    exact = patch_listed_neurons(
+        engine, prompt_pairs, metric, chosen, noising=noising, put=put, tokens_per_wave=tokens_per_wave
+    )
+    return with_exact(sweep, exact, chosen, drawn)
 
 
 def patch_listed_neurons(

@@ -1,5 +1,6 @@
 """A decoder whose blocks run many rows behind shared keys and values: what the wavefront runs on."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from an_neuron.model.decoder import Decoder
 from an_neuron.model.hooks import Call, Function, Hook, first, hooked, noting_calls, rows_apart
 from an_neuron.patching import attention
+from an_neuron.patching.changed_products import Weights
 from an_neuron.patching.metric import Inside, Logits, checked, measure
 
 WAVE_BYTES = (2 << 30, 400 << 20)
@@ -58,6 +60,7 @@ class WaveModel(Decoder):
         super().__init__(bridge, attention.NAME)
         self.attention = attention.Attention(self.blocks)
         self.cuts_last_block = True
+        self.weights: defaultdict[str, Weights] = defaultdict(dict)  # in reduced precisions
         self._factors: dict[tuple[int, str], float | None] = {}
 
     def batch(self, ids: Sequence[int]) -> Tensor:

@@ -26,81 +26,22 @@ grows: the rows whose patch lives in a layer are built from activations that wer
 The result equals one forward pass per patch; only shared work is skipped.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from an_neuron.errors import UserError
-from an_neuron.model.hooks import Hook, first, hooked, rows_apart
+from an_neuron.model.hooks import Hook, rows_apart
 from an_neuron.patching.attention import SharedPrefix
-from an_neuron.patching.interventions import OTHER_RUN, OtherRun
-from an_neuron.patching.metric import Inside, Metric
+from an_neuron.patching.passes import PrefixPass, copies
 from an_neuron.patching.patches import LEAVING, Live, Patches, live
 from an_neuron.patching.putting import put
-from an_neuron.patching.rows import Rows
-from an_neuron.patching.runs import Site, record_both
-from an_neuron.patching.wave_model import WaveModel
-from an_neuron.prompts.pairs import first_difference
 
 
-class Pass:
-    """One prompt pair on a model: the base run that is patched, and the source run that the patches come from.
-
-    Parameters
-    ----------
-    model
-        The model.
-    base, source
-        Token ids of equal length; corrupted and clean for denoising, clean and corrupted for noising.
-    metric
-        What is measured at the end.
-    keep
-        Sites whose activations are needed, as (layer, site).
-    put
-        What patches put in.
-
-    Raises
-    ------
-    UserError
-        If the blocks cannot run behind shared keys and values.
-    """
-
-    def __init__(
-        self,
-        model: WaveModel,
-        base: Sequence[int],
-        source: Sequence[int],
-        metric: Metric,
-        keep: set[Site],
-        put: OtherRun = OTHER_RUN,
-    ) -> None:
-        self.model, self.metric, self.device = model, metric, model.device
-        self.stop = metric.layer if isinstance(metric, Inside) else model.n_layers
-        self.start = 0 if put.everywhere else first_difference(base, source)
-        self.suffix = len(base) - self.start
-        behind = {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
-        runs = record_both(model, base, source, self.start, metric, keep | behind)
-        self.base, self.source, self.prefix = runs
-        if put.everywhere:
-            own = self.base.sites
-            self.source.sites |= {site: put(site, own[site], own[site]) for site in keep}
-
-    @property
-    def base_value(self) -> Tensor:
-        """The metric of the base run, a number."""
-        return self.base.value
-
-    @property
-    def source_value(self) -> Tensor:
-        """The metric of the source run, a number."""
-        return self.source.value
-
-    @property
-    def tokens_per_wave(self) -> int:
-        """How many token positions may run at once, by the device's memory."""
-        return self.model.tokens_per_wave(self.start + self.suffix)
+class Pass(PrefixPass):
+    """One prompt pair on a model, whose patches of one site each run as a wavefront."""
 
     @torch.inference_mode()
     def sweep(self, patches: Sequence[Patches]) -> list[Tensor]:
@@ -124,63 +65,6 @@ class Pass:
         values = self._measured(rows, *self._inside(entering, len(rows)))
         return [values[each.rows] for each in wave]
 
-    @torch.inference_mode()
-    def run(self, rows: Rows, look_at: Collection[Site] = ()) -> tuple[Tensor, dict[Site, Tensor]]:
-        """Run rows in each of which any places are changed.
-
-        Parameters
-        ----------
-        rows
-            What is changed in each.
-        look_at
-            Sites whose activations are wanted.
-
-        Returns
-        -------
-        tuple
-            The metric of each row, [row], and of each site that was looked at [row, pos, column], pos from p0 on.
-        """
-        seen: dict[Site, Tensor] = {}
-        first_layer = min([self.stop, *(layer for layer, _ in look_at), *(each.layer for each in rows.changes)])
-        stream = _copies(self.base.sites[first_layer, "resid_pre"], len(rows))
-        for layer in range(first_layer, self.stop):
-            stream = rows.entering(layer, stream)
-            hooks = [*rows.hooks(layer, self.model), *self._looks(layer, look_at, seen, stream)]
-            stream = self._block(layer, stream, hooks)
-        if self.stop == self.model.n_layers:
-            return self._measured(stream, []), seen
-        return self._measured(rows.entering(self.stop, stream), rows.hooks(self.stop, self.model)), seen
-
-    def put_at(self, layer: int, site: str) -> Tensor:
-        """Return what is put in at a site from p0 on, [pos, column]."""
-        return self.source.sites[layer, site]
-
-    def own(self, layer: int, site: str) -> Tensor:
-        """Return the base run's activation of a site from p0 on, [pos, column]."""
-        return self.base.sites[layer, site]
-
-    def _measured(self, rows: Tensor, hooks: Sequence[Hook], prefix: SharedPrefix | None = None) -> Tensor:
-        """Return the metric of what leaves the last block, or of what enters the layer inside which it is."""
-        if not isinstance(self.metric, Inside):
-            return self.model.measure(self.metric, rows[:, -1])
-        if self.metric.site == "resid_pre":
-            return self.model.measure_inside(self.metric, rows)
-        seen: dict[Site, Tensor] = {}
-        site = self.stop, self.metric.site
-        self._block(self.stop, rows, [*hooks, self._look(site, seen, len(rows))], prefix)
-        return self.model.measure_inside(self.metric, seen[site])
-
-    def _looks(self, layer: int, look_at: Collection[Site], seen: dict[Site, Tensor], stream: Tensor) -> list[Hook]:
-        """Return the hooks that look at a layer's sites; what enters it is there already."""
-        here = {site for site in look_at if site[0] == layer}
-        seen |= {site: stream.clone() for site in here & {(layer, "resid_pre")}}
-        return [self._look(site, seen, len(stream)) for site in here - {(layer, "resid_pre")}]
-
-    def _look(self, site: Site, seen: dict[Site, Tensor], rows: int) -> Hook:
-        """Return a hook that keeps a site's activation, [row, pos, column], as it is behind other hooks."""
-        see = rows_apart(lambda activation: seen.update({site: activation.clone()}), rows)
-        return self.model.module(*site), self.model.place(*site).end, see
-
     def changing(self, patches: Patches) -> Tensor:
         """Return which patches change anything at all, [row]: a neuron that is silent in both runs does not."""
         if patches.site != "post":
@@ -196,7 +80,7 @@ class Pass:
     def _enter(self, patches: Patches) -> Tensor:
         """Return what enters the layer's block for each patch, [row, pos, d_model]."""
         site = patches.layer, "resid_pre"
-        rows = _copies(self.base.sites[site], len(patches))
+        rows = copies(self.base.sites[site], len(patches))
         if patches.site == "resid_pre":
             each = torch.arange(len(patches), device=rows.device)
             rows[each, patches.items] = self.source.sites[site][patches.items]
@@ -223,16 +107,6 @@ class Pass:
             change = change * nn.functional.one_hot(patches.pos, self.suffix)
         before, behind = self.base.sites[layer, "w_out"], self.base.sites[layer, "mlp_out"]
         return self.model.written(layer, change, self.model.w_out(layer)[patches.items], before, behind)
-
-    def _block(self, layer: int, rows: Tensor, hooks: Sequence[Hook], prefix: SharedPrefix | None = None) -> Tensor:
-        """Run a layer's block on all rows, with hooks inside it."""
-        last = layer == self.model.n_layers - 1
-        if last and not hooks and prefix is None:
-            hooks = self.model.last_position_hooks()
-        positional, named = self.base.calls[layer]
-        with self.model.attention.under(prefix or self.prefix), hooked(hooks):
-            rows = first(self.model.blocks[layer](rows, *positional, **named))
-        return rows[:, -1:] if last else rows
 
     def _inside(self, entering: Sequence[Live], rows: int) -> tuple[list[Hook], SharedPrefix | None]:
         """Return the hooks, and the prefix, that patch what lives inside a block."""
@@ -282,12 +156,6 @@ class Pass:
     def _difference(self, layer: int, site: str) -> Tensor:
         """Return source minus base at a site, [pos, ...]."""
         return self.source.sites[layer, site] - self.base.sites[layer, site]
-
-
-def _copies(activation: Tensor, number: int) -> Tensor:
-    """Return an activation once per row, each row in memory of its own, [row, pos, d_model]."""
-    rows = repeat(activation, "pos d_model -> row pos d_model", row=number)  # a view
-    return rows.clone(memory_format=torch.contiguous_format)
 
 
 def _joined(rows: Tensor, more: Sequence[Tensor]) -> Tensor:

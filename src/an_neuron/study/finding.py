@@ -99,6 +99,13 @@ def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) ->
         f"{swept.attributes['spot_checks']} of these values were measured again by ordinary forwards; they differ by "
         f"at most {float(swept.attributes['rounding']):.0e}."
     )
+    precision, again = swept.attributes["precision"], swept.attributes["measured_again"]
+    if precision != "highest":
+        yield (
+            f"Most products are in {precision}, which puts values above 0.001 off by "
+            f"{swept.attributes['error_median']:.1%} (median); {again:,} neurons, the largest "
+            "among them, were measured in float32."
+        )
 
 
 def _mean(predictions: Table, kind: str) -> float:

@@ -59,6 +59,13 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class SweepOptions:
+    """How every neuron is patched: in which precision, auto where the device decides."""
+
+    precision: str
+
+
+@dataclass(frozen=True)
 class Study:
     """A model, prompt pairs, an answer and a foil, a neuron and a corpus.
 
@@ -74,6 +81,8 @@ class Study:
         How many mutually exclusive associations of the model are recorded besides.
     layers
         Whose neurons are all patched; None for all.
+    sweep
+        How they are.
     """
 
     name: str
@@ -88,6 +97,7 @@ class Study:
     associations: tuple[Listed, ...]
     top: int
     layers: tuple[int, ...] | None
+    sweep: SweepOptions
     top_k: int
     corpus: Corpus
     readout: str
@@ -112,6 +122,7 @@ class Study:
             ),
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
+            sweep=SweepOptions(block["sweep"]["precision"]),
             top_k=int(block["top_k"]),
             corpus=_corpus(block["corpus"]),
             readout=block["readout"],

@@ -66,6 +66,15 @@ def test_a_subset_of_layers_leaves_no_gaps_and_keeps_its_names():
     assert [(x, text) for x, _, text in arrows(figure)] == [(0.5, "7.1  ' an'"), (2.0, "35.0  ' x'")]
 
 
+def test_a_map_in_reduced_precision_says_so():
+    table = neuron_map([[0.0, 0.4]], [7], [(7, 1, [" an"])])
+    assert neuron_figures.neuron_map_fig(table).layout.title.subtitle.text is None
+    table.attributes.update(precision="bfloat16", error_median=0.0036, measured_again=1500)
+    assert neuron_figures.neuron_map_fig(table).layout.title.subtitle.text == (
+        "Products in bfloat16, off by 0.4% (median); the 1,500 measured again, the largest among them, in float32"
+    )
+
+
 def test_ticks_of_many_layers_keep_their_distance():
     table = neuron_map(np.eye(80, 3), range(80), [(0, 0, [" an"])])
     assert list(neuron_figures.neuron_map_fig(table).layout.xaxis.ticktext[:3]) == ["0", "2", "4"]

@@ -11,7 +11,7 @@ from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
-from an_neuron.patching.sweep_files import NEURONS, write_sweep
+from an_neuron.patching.sweep_files import write_neurons
 from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import PromptPair
 
@@ -27,7 +27,7 @@ def swept(tiny_gpt2, tmp_path):
     paths = [tmp_path / f"layers_{layer}-{layer}.h5" for layer in (1, 0)]
     for path, layer in zip(paths, (1, 0), strict=True):
         of_layer = patch_neurons(tiny_gpt2.raw, [PROMPT_PAIR], LogitDifference(ANSWER, FOIL), [layer])
-        write_sweep(path, NEURONS, of_layer, NAMES, layer=[layer])
+        write_neurons(path, of_layer, [layer], NAMES)
     return paths, sweep
 
 
@@ -77,7 +77,7 @@ def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
 def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     one = torch.ones(1)
     silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24))
-    write_sweep(tmp_path / "layers_0-0.h5", NEURONS, silent, NAMES, layer=[0])
+    write_neurons(tmp_path / "layers_0-0.h5", silent, [0], NAMES)
     sweeps = gather([tmp_path / "layers_0-0.h5"])
     top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.zeros(1, 24))
     write_map(tmp_path / "map.h5", sweeps, top, {})
@@ -117,7 +117,7 @@ def test_several_prompt_pairs_are_estimated_by_their_mean(tmp_path):
     clean, corrupted = torch.tensor([1.0, 3.0]), torch.tensor([0.0, -1.0])
     patched = torch.tensor([[[0.5, 0.0]], [[1.0, -1.0]]])
     sweep = Sweep(clean, corrupted, patched)
-    write_sweep(tmp_path / "layers_0-0.h5", NEURONS, sweep, NAMES, layer=[0])
+    write_neurons(tmp_path / "layers_0-0.h5", sweep, [0], NAMES)
     write_attribution(tmp_path / "attribution.h5", gather([tmp_path / "layers_0-0.h5"]), patched, {})
     # Means: patched 0.75 and -0.5, clean 2, corrupted -0.5.
     assert hdf5.read(tmp_path / "attribution.h5")["approximate"].tolist() == [pytest.approx([0.5, 0.0])]

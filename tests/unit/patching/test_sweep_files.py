@@ -39,7 +39,7 @@ def test_a_sweep_is_stored_with_recovery_of_all_and_of_each(tmp_path):
 def test_a_file_that_is_not_its_schemas_is_refused(tmp_path):
     patched = torch.tensor([[0.5, 1.0], [1.0, 4.0]])
     with pytest.raises(ValueError, match="lacks layer"):
-        write_sweep(tmp_path / "layers_3-3.h5", NEURONS, sweep(patched[:, None]), ORIGIN)
+        write_sweep(tmp_path / "layers_3-3.h5", NEURONS, sweep(patched[:, None]), {**ORIGIN, "precision": "highest"})
     with pytest.raises(ValueError, match="recovery has 1 axes"):
         write_sweep(tmp_path / "z.h5", HEADS, sweep(patched), {**ORIGIN, "site": "z"})
     with pytest.raises(ValueError, match="lacks clean_token, corrupted_token"):

@@ -266,7 +266,10 @@ def test_a_fetched_model_is_asked_while_snakemake_plans(config, tmp_path, monkey
     study["neuron"] = "9.0"
     check_config(config, SCHEMA)
     folder = Path(
-        Study.of("smollm2", {**DEFAULTS, **study, "model": {**study["model"], "processing": []}}).model_folder
+        Study.of(
+            "smollm2",
+            {**DEFAULTS, **study, "model": {**study["model"], "processing": []}, "sweep": {"precision": "auto"}},
+        ).model_folder
     )
     shutil.copytree(MODEL, folder)
     check_config(config, SCHEMA)

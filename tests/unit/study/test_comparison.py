@@ -14,7 +14,7 @@ from an_neuron.page.studies_page import write_studies_page
 from an_neuron.patching.neuron_map import TopNeurons, write_map
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
-from an_neuron.patching.sweep_files import NEURONS, write_sweep
+from an_neuron.patching.sweep_files import write_neurons
 from an_neuron.study.built import all_built, built
 from an_neuron.study.comparison import compare_studies, left_out, summary
 from an_neuron.study.study import Study
@@ -35,6 +35,7 @@ def study(name="pear", **changes):
         "associations": [],
         "top": 0,
         "top_k": 5,
+        "sweep": {"precision": "highest"},
         "corpus": {},
         "readout": "logits",
     }
@@ -57,7 +58,7 @@ def build(of: Study, parts=((0, 1, 2),), choice=(1, 2)):
     paths = [neurons / f"layers_{part[0]}-{part[-1]}.h5" for part in parts]
     for path, part in zip(paths, parts, strict=True):
         sweep = Sweep(clean, corrupted, patched[:, list(part)])
-        write_sweep(path, NEURONS, sweep, NAMES, layer=list(part))
+        write_neurons(path, sweep, list(part), NAMES)
     top = TopNeurons([1], [2], [0.6], [-0.3], [RAISED], [RAISED[::-1]])
     write_map(neurons / "map.h5", gather(paths), top, {"study": of.name, "model": "resources/pear"})
     if choice:

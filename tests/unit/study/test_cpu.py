@@ -18,7 +18,7 @@ def study(folder, n_prompt_pairs=1, **keys):
         "prompts": [{"clean": "abcd", "corrupted": "abce"}] * n_prompt_pairs,
         "corpus": dict.fromkeys(["boilerplate", "precision", "keep", "dtype"], ""),
         "further_prompts": [], "answer": "a", "foil": "b", "neuron": "0.1", "associations": [], "top": 0, "top_k": 5,
-        "readout": "", **keys,
+        "readout": "", "sweep": {"precision": "highest"}, **keys,
     }  # fmt: skip
     return Study.of("pear", block)
 

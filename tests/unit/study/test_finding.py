@@ -53,12 +53,14 @@ ASSOCIATION = Schema("association.h5", "", {"threshold": Field("threshold", "flo
 NEXT_BEST = {"next_best_held_out": "7.0", "next_best_mean_held_out": 0.375, "next_best_p_held_out": 0.5}
 RECOVERY = np.array([[0.0, 0.75], [0.5, -0.25]])
 
+EXACT = {"precision": "highest", "measured_again": 0}
+
 
 @pytest.fixture
 def tables(tmp_path):
     """Write the tables of a study of four neurons, whose best is 4.1."""
 
-    def write(f1=0.75, pearson=0.75, recovery=RECOVERY, **choice):
+    def write(f1=0.75, pearson=0.75, recovery=RECOVERY, precision=EXACT, **choice):
         paths = {
             name: tmp_path / f"{name}.h5"
             for name in ("predictions", "map", "heads", "ablated", "prompt_set", "choice", "association")
@@ -79,7 +81,7 @@ def tables(tmp_path):
             paths["map"],
             MAP,
             values,
-            {"answer": " an", "foil": " a", "model": "pear", "spot_checks": 11, "rounding": 2e-6},
+            {"answer": " an", "foil": " a", "model": "pear", "spot_checks": 11, "rounding": 2e-6, **precision},
         )
         driving = {"recovery": [[0.25, 0.0], [-0.5, 1.125]], "clean": [4, 2], "corrupted": [0, -1]}
         hdf5.write(paths["heads"], HEADS, driving, {})
@@ -105,6 +107,14 @@ def tables(tmp_path):
     return write
 
 
+def test_a_reduced_precision_is_told(tables):
+    precision = {"precision": "bfloat16", "error_median": 0.0036, "measured_again": 1500}
+    assert (
+        "Most products are in bfloat16, which puts values above 0.001 off by 0.4% (median); 1,500 neurons, the largest "
+        "among them, were measured in float32."
+    ) in finding(tables(precision=precision), 4, 1)
+
+
 def test_the_finding_is_told_with_its_numbers(tables):
     text = finding(tables(), 4, 1)
     assert (
@@ -113,6 +123,7 @@ def test_the_finding_is_told_with_its_numbers(tables):
     ) in text
     assert 'The patch raises the logits of " an", "t0" most.' in text
     assert "11 of these values were measured again by ordinary forwards; they differ by at most 2e-06." in text
+    assert "Most products" not in text
     assert (
         'With 4.1 switched off at every position, the model gives " an" 25.0 % instead of 62.5 % in the mean after 2 '
         "clean prompts; with its activation negated, 0.02 %."

@@ -14,7 +14,7 @@ from an_neuron.model.loading import process_weights
 from an_neuron.patching.ablated_prompts import predict_ablated, write_ablated_prompts
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.patching.prompt_set import write_prompt_set
-from an_neuron.patching.sweep_files import DRIVING_HEADS, NEURONS, SITE, write_sweep
+from an_neuron.patching.sweep_files import DRIVING_HEADS, SITE, write_neurons, write_sweep
 from an_neuron.patching.sweeps import SITES, patch_heads, patch_neurons, patch_sites
 from an_neuron.prompts.lens import logit_lens, write_lens
 from an_neuron.prompts.pairs import PromptPair
@@ -68,7 +68,7 @@ def study_tables(micro, folder):
     for site, sweep in patch_sites(model, [ASSOCIATION], LogitDifference(3, 4)).items():
         write_sweep(paths[site], SITE, sweep, {**origin, "site": site}, **texts)
     neurons = patch_neurons(model, [ASSOCIATION], LogitDifference(3, 4))
-    write_sweep(paths["neurons"], NEURONS, neurons, origin, layer=[0])
+    write_neurons(paths["neurons"], neurons, [0], origin)
     heads = patch_heads(model, [ASSOCIATION], NeuronActivation(0, index=0), ["z"])["z"]
     driven = {"site": "z", "neuron_layer": 0, "neuron_index": 0}
     write_sweep(paths["drivers"], DRIVING_HEADS, heads, {**origin, **driven})

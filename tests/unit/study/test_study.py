@@ -23,13 +23,14 @@ BLOCK = {
 
 
 def defaults(name):
-    keys = SCHEMA["$defs"][name]["properties"].items()
+    of = SCHEMA["$defs"].get(name) or SCHEMA["$defs"]["study"]["properties"][name]
+    keys = of["properties"].items()
     return {key: copy.deepcopy(described["default"]) for key, described in keys if "default" in described}
 
 
 def filled(block):
     """Fill in the schema's defaults, as Snakemake does."""
-    nested = {key: {**defaults(key), **block[key]} for key in ("model", "corpus")}
+    nested = {key: {**defaults(key), **block.get(key, {})} for key in ("model", "corpus", "sweep")}
     return {**defaults("study"), **block, **nested}
 
 
