@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformer_lens import patching as transformer_lens_patching
 from transformer_lens.model_bridge import TransformerBridge
 
-from an_neuron.model.plain import plain_model, with_fast_gelus
+from an_neuron.model.blocks import Blocks
+from an_neuron.model.plain import with_fast_gelus
 from an_neuron.prompts.pairs import PromptPair
 
 ANSWER, FOIL = 3, 7
@@ -19,8 +20,10 @@ SITES = ("resid_pre", "attn_out", "mlp_out")
 class Peers:
     """One forward pass for each patch, in three ways that people use."""
 
-    def __init__(self, bridge: TransformerBridge, prompt_pair: PromptPair, layer: int) -> None:
-        self.bridge, self.layer = bridge, layer
+    def __init__(
+        self, bridge: TransformerBridge, prompt_pair: PromptPair, layer: int, tokens: tuple[int, int] = (ANSWER, FOIL)
+    ) -> None:
+        self.bridge, self.layer, self.tokens = bridge, layer, tokens
         device = bridge.cfg.device
         self.clean, self.corrupted = (
             torch.tensor([ids], device=device) for ids in (prompt_pair.clean, prompt_pair.corrupted)
@@ -29,7 +32,8 @@ class Peers:
         names.append(f"blocks.{layer}.mlp.hook_post")
         with torch.inference_mode():
             _, self.cache = bridge.run_with_cache(self.clean, names_filter=names)
-        self.plain = plain_model(bridge, "sdpa")
+        self.blocks = Blocks(bridge, "sdpa")
+        self.plain = self.blocks.model
         with_fast_gelus(self.plain)
 
     def site_by_transformer_lens(self, site: str, patches: int) -> None:
@@ -58,8 +62,9 @@ class Peers:
     @torch.inference_mode()
     def hooked_forwards(
         self, module: nn.Module, end: str, put: Callable[[Tensor, int, int], None], patches: int, rows: int
-    ) -> None:
-        """Hugging Face's own forward with a hook; each row of a batch carries a patch of its own."""
+    ) -> Tensor:
+        """Hugging Face's own forward with a hook; each row of a batch carries a patch of its own. Return the metric."""
+        measured = []
         for start in range(0, patches, rows):
             number = min(rows, patches - start)
 
@@ -75,12 +80,12 @@ class Peers:
 
             handle = module.register_forward_pre_hook(hook) if end == "in" else module.register_forward_hook(hook)
             logits = self.plain(self.corrupted.expand(number, -1), use_cache=False).logits
-            self._metric(logits)
+            measured.append(self._metric(logits))
             handle.remove()
+        return torch.cat(measured)
 
     def sites_by_hooks(self, site: str, patches: int, rows: int) -> None:
-        block = self.plain.transformer.h[self.layer]
-        module, end = {"resid_pre": (block, "in"), "attn_out": (block.attn, "out"), "mlp_out": (block.mlp, "out")}[site]
+        module, end = self._place(site)
         clean = self.cache[f"blocks.{self.layer}.hook_{site}"][0]
 
         def put(value: Tensor, start: int, number: int) -> None:
@@ -90,15 +95,22 @@ class Peers:
 
         self.hooked_forwards(module, end, put, patches, rows)
 
-    def neurons_by_hooks(self, patches: int, rows: int) -> None:
+    def neurons_by_hooks(self, patches: int, rows: int) -> Tensor:
+        """Return the metric with each of a layer's first neurons patched, [neuron]."""
         clean = self.cache[f"blocks.{self.layer}.mlp.hook_post"][0]
 
         def put(value: Tensor, start: int, number: int) -> None:
             rows = torch.arange(number, device=value.device)
-            value[rows, :, start + rows] = clean[:, start + rows].T
+            value[rows, :, start + rows] = clean[:, start + rows].T.to(value.dtype)
 
-        self.hooked_forwards(self.plain.transformer.h[self.layer].mlp.c_proj, "in", put, patches, rows)
+        return self.hooked_forwards(*self._place("post"), put, patches, rows)
 
-    @staticmethod
-    def _metric(logits: Tensor) -> Tensor:
-        return (logits[:, -1, ANSWER] - logits[:, -1, FOIL]).mean()
+    def _place(self, site: str) -> tuple[nn.Module, str]:
+        """Return the module of a site in the layer, and whether the site is what goes in or what comes out."""
+        if site == "resid_pre":
+            return self.blocks.blocks[self.layer], "in"
+        return self.blocks.module(self.layer, site), self.blocks.place(self.layer, site).end
+
+    def _metric(self, logits: Tensor) -> Tensor:
+        answer, foil = self.tokens
+        return logits[:, -1, answer] - logits[:, -1, foil]
