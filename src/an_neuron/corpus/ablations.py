@@ -18,10 +18,10 @@ from an_neuron.files.schema import Field, Schema
 
 INTERVENTIONS = ("zero", "mean", "negated")
 PLACES = ("token", "foil", "elsewhere")
-"""What follows: the association's token; the foil, for the answer's associations; or another token."""
+"""What follows: the association's token (one of its group); the foil, for the answer's associations; or another one."""
 QUANTITIES = {
     "loss": ("nats", "next-token loss"),
-    "probability": ("1", "probability of the association's token"),
+    "probability": ("1", "probability of the association's token, or of any of its group"),
     "logit_difference": ("logits", "logit(answer) - logit(foil); NaN for associations of another token"),
 }
 OF_PLACE, OF_CHANGE = "association row place", "association intervention row place"
@@ -41,7 +41,9 @@ LOSSES = Schema(
         "intervention": Field(
             "intervention", "text", "", "what takes the place of the activation: zero, its mean, or its negative"
         ),
-        "place": Field("place", "text", "", "what follows: the token, the foil, or something else (elsewhere)"),
+        "place": Field(
+            "place", "text", "", "what follows: the token (one of the group), the foil, or something else (elsewhere)"
+        ),
         "count": Field(OF_PLACE, "int64", "tokens", "how many such places there are; those of BOS are not predicted"),
         **{
             name: Field(dims, "float32", unit, f"sum over these places of {of}the {what}")

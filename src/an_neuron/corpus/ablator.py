@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,7 @@ class Ablator:
         self._means = dict(zip(neurons, [0.0] * len(neurons) if means is None else means, strict=True))
         for layer, _ in neurons:
             self._decoder.module(layer, "post")  # refused where there are no neurons of one MLP
-        self._tokens = list(dict.fromkeys([*studied_tokens(associations), foil]))
+        self._tokens = list(dict.fromkeys([*chain(*studied_tokens(associations)), foil]))
         self.way = ABOVE
 
     @torch.inference_mode()
@@ -91,17 +91,17 @@ class Ablator:
         Returns
         -------
         tuple of Tensor
-            The loss in nats, the probability of the association's token, and logit(answer) - logit(foil), each
-            [association, run, row, pos] of all positions but a row's last; the first run is the unablated one, the
-            others are the interventions.
+            The loss in nats, the probability of the association's token (of any of its group), and logit(answer) -
+            logit(foil), each [association, run, row, pos] of all positions but a row's last; the first run is the
+            unablated one, the others are the interventions.
         """
         with matmul_precision("highest"):
             residuals = self._residuals_above(ids) if self.way == ABOVE else self._residuals_whole(ids)
             runs = [self._read_out(residual, ids) for residual in residuals]
         loss, probability, difference = (self._by_association(parts) for parts in zip(*runs, strict=True))
-        own = torch.tensor([self._tokens.index(one.token_id) for one in self.associations], device=self.device)
-        probability = probability.take_along_dim(own[:, None, None, None, None], dim=2)[:, :, 0]
-        return loss, probability, difference
+        own = [[self._tokens.index(token) for token in one.token_ids] for one in self.associations]
+        of_token = [each[:, places].sum(1) for each, places in zip(probability, own, strict=True)]
+        return loss, torch.stack(of_token), difference
 
     @torch.inference_mode()
     def plain_losses(self, ids: Tensor) -> Tensor:

@@ -11,7 +11,14 @@ from typing import Any
 
 import h5py
 
-from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, PASS_ATTRIBUTES, VALUE_FIELDS, add_counts
+from an_neuron.corpus.recorded import (
+    ASSOCIATION_FIELDS,
+    COUNT_FIELDS,
+    PASS_ATTRIBUTES,
+    VALUE_FIELDS,
+    add_counts,
+    stored_token_ids,
+)
 from an_neuron.corpus.rows import TOKENS
 from an_neuron.corpus.shards import SHARD
 from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries, read_summary
@@ -35,7 +42,7 @@ GATHERED = Schema(
         "n_rows": "rows of the corpus",
     },
 )
-IDENTITY = ("association_token_id", "association_layer", "association_index")
+IDENTITY = ("association_layer", "association_index")
 
 
 def gather(
@@ -68,7 +75,7 @@ def gather(
         first = files[0]
         origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}
         with hdf5.create(path, GATHERED, {**attributes, **origin}) as writer:
-            for name in ASSOCIATION_FIELDS:
+            for name in (name for name in ASSOCIATION_FIELDS if name in first):
                 writer.add(name, hdf5.loaded(first[name]))
             add_counts(writer, {name: sum(file[name][:] for file in files) for name in COUNT_FIELDS})
             writer.add("vocabulary", list(vocabulary))
@@ -96,7 +103,12 @@ def _check_whole(files: Sequence[h5py.File]) -> None:
     bounds = [(int(file.attrs["first_row"]), int(file.attrs["upto_row"])) for file in files]
     ends = [0, *(upto for _, upto in bounds)]
     alike = {
-        (file.attrs["keep"], int(file.attrs["foil_id"]), *(file[name][:].tobytes() for name in IDENTITY))
+        (
+            file.attrs["keep"],
+            int(file.attrs["foil_id"]),
+            *stored_token_ids(file),
+            *(file[name][:].tobytes() for name in IDENTITY),
+        )
         for file in files
     }
     if [first for first, _ in bounds] != ends[:-1] or ends[-1] != files[0].attrs["n_rows"] or len(alike) != 1:

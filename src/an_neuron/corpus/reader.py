@@ -6,6 +6,7 @@ its neurons' activations. Logits are formed for a block of the vocabulary at a t
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ class Reader:
 def check_associations(bridge: TransformerBridge, associations: Sequence[Association], foil: int | None) -> None:
     """Refuse tokens and neurons that a model does not have."""
     cfg = bridge.cfg
-    for token in [*studied_tokens(associations), *([] if foil is None else [foil])]:
+    for token in [*chain(*studied_tokens(associations)), *([] if foil is None else [foil])]:
         if not 0 <= token < cfg.d_vocab:
             raise UserError(f"Token {token} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
     for one in associations:

@@ -11,7 +11,7 @@ import numpy as np
 
 from an_neuron.corpus.associations import Association, names_of
 from an_neuron.corpus.gathering import GATHERED
-from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, token_places
+from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, stored_token_ids, token_places
 from an_neuron.corpus.summaries import Summary, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.hdf5 import Table, loaded, opened
@@ -25,12 +25,12 @@ class Recording:
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self.file = file
-        columns = {field: loaded(file[field]) for field in (*ASSOCIATION_FIELDS, *COUNT_FIELDS)}
+        columns = {field: loaded(file[field]) for field in (*ASSOCIATION_FIELDS, *COUNT_FIELDS) if field in file}
         names = columns["association_name"].tolist()
         if name not in names:
             raise DamagedFileError(file.filename, f"holds no association {name}, only {', '.join(names)}")
         self._number = names.index(name)
-        self._place = token_places(columns["association_token_id"].tolist())[self._number]
+        self._place = token_places(stored_token_ids(columns))[self._number]
         self._columns = {key.removeprefix("association_"): values[self._number] for key, values in columns.items()}
 
     @property

@@ -81,7 +81,7 @@ def write_shard(
         If the disk has no room for the shard, before the pass begins.
     """
     check_room(path, least_bytes(part, associations, kept))
-    place = token_places([association.token_id for association in associations])
+    place = token_places([association.token_ids for association in associations])
     counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
     foil_id = -1 if kept.foil is None else kept.foil
@@ -96,7 +96,7 @@ def write_shard(
             sink.add(rows)
             upto = done + len(rows.top_prediction)
             ids = part.rows[done:upto, 1:]
-            counts["occurrences"] += [int((ids == association.token_id).sum()) for association in associations]
+            counts["occurrences"] += [int(np.isin(ids, association.token_ids).sum()) for association in associations]
             counts["top_predictions"] += (rows.margin > 0).sum((1, 2))[place]
             done = upto
         if done != part.upto:

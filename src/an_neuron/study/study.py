@@ -4,13 +4,13 @@ Snakemake reads this module at each start, so what takes long to import is impor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
-from an_neuron.files.texts import neuron_name, parse_neuron
+from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
 from an_neuron.study.model import Model
@@ -35,9 +35,9 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Listed:
-    """An association that a study lists: a token's text and a neuron."""
+    """An association that a study lists: the texts of a token, or of a group of tokens, and a neuron."""
 
-    token: str
+    tokens: tuple[str, ...]
     layer: int
     index: int
 
@@ -108,7 +108,7 @@ class Study:
             foil=block["foil"],
             neuron=None if block["neuron"] == AUTO else parse_neuron(block["neuron"]),
             associations=tuple(
-                Listed(listed["token"], *parse_neuron(listed["neuron"])) for listed in block["associations"]
+                Listed(listed_tokens(listed), *parse_neuron(listed["neuron"])) for listed in block["associations"]
             ),
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
@@ -202,8 +202,9 @@ class Study:
         """
         if self.neuron is None or self.top:
             raise ValueError(f"the associations of {self.name} are chosen by its model")
-        listed = [(one.token, one.layer, one.index) for one in self.associations]
-        return _names(dict.fromkeys([(self.answer, *self.neuron), *listed]))
+        listed = [(one.tokens, one.layer, one.index) for one in self.associations]
+        different = dict.fromkeys([((self.answer,), *self.neuron), *listed])
+        return _names((group_text(tokens), layer, index) for tokens, layer, index in different)
 
     def studied_association(self, layer: int, index: int) -> str:
         """Return the name in files of the association of the answer and the studied neuron."""
@@ -233,7 +234,7 @@ class Study:
         return {
             "answer": self.answer,
             "neuron": self.neuron and dict(zip(("layer", "index"), self.neuron, strict=True)),
-            "associations": [asdict(listed) for listed in self.associations],
+            "associations": [_builtin(listed) for listed in self.associations],
             "top": self.top,
         }
 
@@ -256,9 +257,19 @@ class Study:
             values["neuron"] = AUTO if self.neuron is None else neuron_name(*self.neuron)
         if "associations" in values:
             values["associations"] = [
-                {"token": one.token, "neuron": neuron_name(one.layer, one.index)} for one in self.associations
+                {**_written_tokens(one), "neuron": neuron_name(one.layer, one.index)} for one in self.associations
             ]
         return {key: value for key, value in values.items() if value is not None}
+
+
+def listed_tokens(listed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tokens of an association as the configuration lists it: one, or those of a group."""
+    return tuple(listed["tokens"]) if "tokens" in listed else (listed["token"],)
+
+
+def _written_tokens(listed: Listed) -> dict[str, Any]:
+    """Return the key that `listed_tokens` reads."""
+    return {"token": listed.tokens[0]} if len(listed.tokens) == 1 else {"tokens": [*listed.tokens]}
 
 
 def _corpus(block: Mapping[str, Any]) -> Corpus:

@@ -122,6 +122,18 @@ def test_what_a_neuron_does_is_worked_out_by_hand(micro):
     assert probability[0, 3, 0, 1] == pytest.approx(1 / (1 + 4 * np.exp(9)), rel=1e-4)
 
 
+def test_a_group_is_where_one_of_it_follows_and_its_probability_is_the_sum(tiny_gpt2):
+    """A third association, of tokens of both others, shares the first one's neuron."""
+    first, second = ASSOCIATIONS[0], ASSOCIATIONS[1]
+    group = Association("x", first.token_id, first.layer, first.index, "listed", (second.token_id,))
+    found = ablate(ablator_of(tiny_gpt2.raw, [*ASSOCIATIONS, group], [*MEANS, MEANS[0]]), ROWS, size=2)
+    where = [(ROWS[:, 1:] == one.token_id).sum(1) for one in (first, second)]
+    assert found.sums["count"][-1].tolist() == [[of, 0, 8 - of] for of in (where[0] + where[1]).tolist()]
+    assert np.isnan(found.sums["logit_difference"][-1]).all()
+    probability = found.sums["probability"].sum(-1)
+    assert probability[-1] == pytest.approx(probability[0] + probability[1], rel=1e-5)
+
+
 def test_without_a_mean_two_interventions_are_left(tiny_gpt2):
     ablator = ablator_of(tiny_gpt2.raw, means=None)
     assert ablator.interventions == ["zero", "negated"]

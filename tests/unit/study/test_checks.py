@@ -113,6 +113,27 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
             [{"token": " a b", "neuron": "0.0"}],
             "orchard.associations[0].token: ' a b' is not a single token",
         ),
+        (
+            "associations",
+            [{"tokens": [" a", " a b"], "neuron": "0.0"}],
+            "orchard.associations[0].tokens[1]: ' a b' is not a single token",
+        ),
+        (
+            "associations",
+            [{"tokens": [" a", " an"], "token": " a", "neuron": "0.0"}],
+            "orchard.associations[0]: give either token or tokens, a group in the place of one.",
+        ),
+        ("associations", [{"neuron": "0.0"}], "orchard.associations[0]: give either token or tokens, a group"),
+        (
+            "associations",
+            [{"tokens": [], "neuron": "0.0"}],
+            "orchard.associations[0].tokens: [] cannot be; expected: a group, a list of two or more different tokens",
+        ),
+        (
+            "associations",
+            [{"tokens": [" a", " a"], "neuron": "0.0"}],
+            "orchard.associations[0].tokens: [' a', ' a'] cannot be; expected: a group, a list of two or more",
+        ),
         ("associations", [{"token": " a"}], "studies.orchard.associations[0].neuron: missing; expected: a neuron"),
         ("associations", [{"token": " a", "neuron": 2.5}], "orchard.associations[0].neuron: 2.5 is a number"),
         # keys with a new name
