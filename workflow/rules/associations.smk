@@ -18,6 +18,9 @@ TARGETS["shards"] = lambda study: [
     *(shard.format(study=study.name) for shard in SHARDS),
     f"{study.results}/activations/associations.h5",
 ]
+TARGETS["neurons"] = lambda study: (
+    [f"{study.results}/activations/neurons.h5"] if study.watches_neurons else []
+)
 TARGETS["choice"] = lambda study: (
     [f"{study.results}/activations/choice.h5"] if study.corpus.keep == "all" else []
 )
@@ -107,11 +110,12 @@ rule cache_activations:
     resources:
         gpu=1,
         device=DEVICE,
-        mem_mb=model_mb("corpus"),
+        mem_mb=estimated(pass_mb),
         runtime=model_minutes(one_shard),
     params:
         folder=of_study("model_folder"),
         options=of_study("corpus_options"),
+        neurons=of_study("watched_neurons"),
         foil=compared_foil,
         attributes=of_study("attributes"),
     script:
@@ -138,6 +142,27 @@ rule gather_activations:
         attributes=of_study("attributes"),
     script:
         "../scripts/gather_activations.py"
+
+
+# Only of a pass that watches every neuron of some layers.
+rule gather_neurons:
+    input:
+        shards=SHARDS,
+        library=behind("gather_neurons"),
+    output:
+        "results/{study}/activations/neurons.h5",
+    log:
+        "results/{study}/logs/gather_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/gather_neurons.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=estimated(watched_mb),
+    params:
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/gather_neurons.py"
 
 
 rule describe_association:

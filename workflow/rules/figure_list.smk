@@ -23,6 +23,11 @@ def studied(study):
     return [{"association": study.studied_association(*neuron_of(study))}]
 
 
+def of_watched_neurons(study):
+    """Return the studied association where the corpus pass watches every neuron of some layers."""
+    return studied(study) if study.watches_neurons else []
+
+
 def each_association(study):
     return [{"association": name} for name in associations_of(study)]
 
@@ -76,6 +81,13 @@ FIGURES = [
         "most_similar_neurons_fig",
         OTHER_TOKENS,
         once,
+    ),
+    (
+        "plot_neuron_statistics",
+        ["results/{study}/activations/neurons.h5", ASSOCIATION],
+        "{association}_neuron_statistics_fig",
+        OVER_A_BOOK,
+        of_watched_neurons,
     ),
 ]
 CIRCUIT_FIGURES = [

@@ -69,9 +69,8 @@ def gather(
         If the shards do not follow upon one another from the corpus' first row to its last.
     """
     with ExitStack() as stack:
-        files = sorted((stack.enter_context(hdf5.opened(shard, SHARD)) for shard in shards), key=_first_row)
+        files = whole_pass(stack, shards)
         corpus = stack.enter_context(hdf5.opened(tokens, TOKENS))
-        _check_whole(files)
         first = files[0]
         origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}
         with hdf5.create(path, GATHERED, {**attributes, **origin}) as writer:
@@ -85,6 +84,19 @@ def gather(
                     writer.join(name, [file[name] for file in files])
             else:
                 add_summaries(writer, [_merged(files, number) for number in range(len(first["association_name"]))])
+
+
+def whole_pass(stack: ExitStack, shards: Sequence[Path]) -> list[h5py.File]:
+    """Open the shards of a pass, in the order of their rows.
+
+    Raises
+    ------
+    DamagedFileError
+        If they do not follow upon one another from the corpus' first row to its last.
+    """
+    files = sorted((stack.enter_context(hdf5.opened(shard, SHARD)) for shard in shards), key=_first_row)
+    _check_whole(files)
+    return files
 
 
 def _merged(files: Sequence[h5py.File], number: int) -> Summary:

@@ -43,6 +43,8 @@ class Reader:
 
     Attributes
     ----------
+    decoder
+        The model taken apart.
     signed
         Whether negative activations write as positive ones do, as in gated MLPs.
 
@@ -65,6 +67,7 @@ class Reader:
         check_associations(bridge, associations, foil)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
+        self.decoder = decoder
         self.d_vocab, self.signed = decoder.d_vocab, decoder.gated
         self._tokens = studied_tokens(associations)
         self._choice = None if foil is None else (associations[0].token_id, foil)

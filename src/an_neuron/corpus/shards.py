@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 
 from an_neuron.corpus.associations import Association, studied_tokens
+from an_neuron.corpus.neuron_files import NEURON_FIELDS, add_neurons
+from an_neuron.corpus.neuron_watch import NeuronWatch
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -30,7 +32,7 @@ from an_neuron.files.schema import Schema
 SHARD = Schema(
     "activations/shards/{scatteritem}.h5",
     "what the model does at each token of a part of the corpus: every value, or a summary",
-    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS},
+    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS, **NEURON_FIELDS},
     {
         **PASS_ATTRIBUTES,
         "first_row": "the shard's first row",
@@ -59,6 +61,7 @@ def write_shard(
     d_vocab: int,
     kept: Kept,
     attributes: Mapping[str, Any],
+    watch: NeuronWatch | None = None,
 ) -> None:
     """Write a shard as the pass goes on; only its last rows are held in memory.
 
@@ -72,6 +75,8 @@ def write_shard(
         What is kept of it, and how.
     attributes
         Root attributes, readout and precision among them.
+    watch
+        What gathers statistics of every neuron while rows are recorded.
 
     Raises
     ------
@@ -103,6 +108,8 @@ def write_shard(
             raise ValueError(f"rows up to {part.upto} were to be recorded, not {done}")
         sink.finish()
         add_counts(writer, counts)
+        if watch and watch.statistics:
+            add_neurons(writer, watch.layers, watch.statistics)
 
 
 def least_bytes(part: Part, associations: Sequence[Association], kept: Kept) -> int:

@@ -22,20 +22,20 @@ STEPS = 32
 """Bins of activation in an octave; like floating-point numbers, they are of equal width within it."""
 
 
-def _octaves(low: int, high: int, steps: int) -> np.ndarray:
+def octaves(low: int, high: int, steps: int) -> np.ndarray:
     """Return bin edges from 2**low to 2**high, with equal steps inside each octave."""
     starts = 2.0 ** np.arange(low, high)
     return np.append((starts[:, None] * (1 + np.arange(steps) / steps)).ravel(), 2.0**high)
 
 
-ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, STEPS), [np.inf]])
+ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], octaves(-8, 16, STEPS), [np.inf]])
 """Edges of the activation's bins. The first bin holds all that is not positive; a bin holds its upper edge.
 
 Those of a signed neuron are mirrored at 0, and hold the edge that is farther from 0.
 """
-OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, 1), [np.inf]])
+OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], octaves(-8, 16, 1), [np.inf]])
 """Edges of the coarser bins in which predictions are counted."""
-_MARGINS = _octaves(-4, 8, 8)
+_MARGINS = octaves(-4, 8, 8)
 MARGIN_EDGES = np.concatenate([[-np.inf], -_MARGINS[::-1], [0.0], _MARGINS, [np.inf]])
 """Edges of the margin's bins; those above 0 hold the places at which the token is the top prediction."""
 N_BINS = len(ACTIVATION_EDGES) - 1

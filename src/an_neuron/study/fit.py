@@ -103,10 +103,10 @@ def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
 
 
 def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
-    layers = study.get("layers")
-    for layer in layers if isinstance(layers, list) else ():
-        if type(layer) is int and not 0 <= layer < shape.n_layers:
-            yield f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
+    for key, layers in {"layers": study.get("layers"), "corpus.neurons": study["corpus"].get("neurons")}.items():
+        for layer in layers if isinstance(layers, list) else ():
+            if type(layer) is int and not 0 <= layer < shape.n_layers:
+                yield f"{key}: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
     n_ctx = study["corpus"].get("n_ctx")
     if type(n_ctx) is int and n_ctx > shape.n_ctx:
         yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."

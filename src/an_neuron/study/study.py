@@ -56,6 +56,7 @@ class Corpus:
     precision: str
     keep: str
     dtype: str
+    neurons: str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,16 @@ class Study:
         return {"readout": self.readout, "precision": corpus.precision, "keep": corpus.keep, "dtype": corpus.dtype}
 
     @property
+    def watched_neurons(self) -> str | list[int]:
+        """Of which layers the corpus pass watches every neuron: `all`, `none`, or a list."""
+        return self.corpus.neurons if isinstance(self.corpus.neurons, str) else [*self.corpus.neurons]
+
+    @property
+    def watches_neurons(self) -> bool:
+        """Whether it watches every neuron of some layer."""
+        return self.corpus.neurons != "none"
+
+    @property
     def choice(self) -> dict[str, Any]:
         """From what associations are chosen: answer, neuron (None where the sweep decides), associations and top."""
         return {
@@ -275,7 +286,8 @@ def _written_tokens(listed: Listed) -> dict[str, Any]:
 def _corpus(block: Mapping[str, Any]) -> Corpus:
     """Make a corpus from its block; keys without a default may lack."""
     values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
-    return Corpus(**values)
+    neurons = values["neurons"]
+    return Corpus(**{**values, "neurons": neurons if isinstance(neurons, str) else tuple(sorted(neurons))})
 
 
 def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:
