@@ -21,9 +21,7 @@ TARGETS["shards"] = lambda study: [
 TARGETS["neurons"] = lambda study: (
     [f"{study.results}/activations/neurons.h5"] if study.watches_neurons else []
 )
-TARGETS["choice"] = lambda study: (
-    [f"{study.results}/activations/choice.h5"] if study.corpus.keep == "all" else []
-)
+TARGETS["choice"] = lambda study: [f"{study.results}/activations/choice.h5"]
 TARGETS["candidates"] = lambda study: (
     [f"{study.results}/activations/candidates.{ext}" for ext in ("h5", "csv")]
     if study.top
@@ -116,7 +114,7 @@ rule cache_activations:
         folder=of_study("model_folder"),
         options=of_study("corpus_options"),
         neurons=of_study("watched_neurons"),
-        foil=compared_foil,
+        foil=of_study("foil"),
         attributes=of_study("attributes"),
     script:
         "../scripts/cache_activations.py"
@@ -190,7 +188,6 @@ rule describe_association:
         "../scripts/describe_association.py"
 
 
-# Only of a pass that keeps every value.
 rule describe_choice:
     input:
         gathered="results/{study}/activations/associations.h5",

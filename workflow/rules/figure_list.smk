@@ -32,11 +32,6 @@ def each_association(study):
     return [{"association": name} for name in associations_of(study)]
 
 
-def of_every_value(study):
-    """Return one set of wildcards where the corpus pass keeps every value, and none where a summary."""
-    return [{}] if study.corpus.keep == "all" else []
-
-
 ASSOCIATION = "results/{study}/activations/{association}.h5"
 CHOICE = "results/{study}/activations/choice.h5"
 FIGURES = [
@@ -172,7 +167,7 @@ SETS = [
             (CHOICE, "choice_proportion_fig", "choice_proportion"),
         ],
         OVER_A_BOOK,
-        of_every_value,
+        once,
     ),
 ]
 """Figures of a kind, which one job draws in one browser: for each its table, its file's name and its caption."""

@@ -26,8 +26,8 @@ if __name__ == "__main__":
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         first, upto = shard_rows(*rows.shape, shard - 1, n_shards)
         associations = read_associations(snakemake.input.associations)
-        folder, text = Path(snakemake.params.folder), snakemake.params.foil
-        foil = None if text is None else single_token(Tokenizer(folder), text)
+        folder = Path(snakemake.params.folder)
+        foil = single_token(Tokenizer(folder), snakemake.params.foil)
         model = load_model(folder, claimed(kind(snakemake.resources.device)))
         reader = Reader(model, associations, options["readout"], options["precision"], foil)
         layers = chosen_layers(snakemake.params.neurons, model.cfg.n_layers)

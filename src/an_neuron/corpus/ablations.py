@@ -35,8 +35,7 @@ LOSSES = Schema(
             "association",
             "float32",
             "",
-            "the neuron's mean activation over the corpus, BOS left out; not with `keep: summary`",
-            optional=True,
+            "the neuron's mean activation over the corpus, BOS left out",
         ),
         "intervention": Field(
             "intervention", "text", "", "what takes the place of the activation: zero, its mean, or its negative"
@@ -111,7 +110,7 @@ class Ablation:
 def write_losses(
     path: Path,
     associations: Sequence[Association],
-    means: Sequence[float] | None,
+    means: Sequence[float],
     ablation: Ablation,
     attributes: Mapping[str, Any],
 ) -> None:
@@ -120,19 +119,17 @@ def write_losses(
     Parameters
     ----------
     means
-        Mean activations; None where that intervention was left out.
+        Mean activations.
     ablation
         What a pass found.
     attributes
         Root attributes, foil and foil_id among them.
     """
     how = {"readout": "unembedding", "precision": "highest", "way": ablation.way, "spot_check": ablation.spot_check}
-    names = [name for name in INTERVENTIONS if name != "mean" or means is not None]
     with hdf5.create(path, LOSSES, {**attributes, **how}) as writer:
         add_associations(writer, associations)
-        if means is not None:
-            writer.add("mean", means)
-        writer.add("intervention", names)
+        writer.add("mean", means)
+        writer.add("intervention", INTERVENTIONS)
         writer.add("place", PLACES)
         for name, values in ablation.sums.items():
             writer.add(name, values)

@@ -49,12 +49,10 @@ class Ablator:
         Id of the token that the answer is compared with.
     means
         The mean activation of each association's neuron, which takes the activation's place with the intervention
-        `mean`; None leaves that intervention out.
+        `mean`.
 
     Attributes
     ----------
-    interventions
-        Their names.
     way
         `above`, or after `choose_way` maybe `whole`.
 
@@ -69,16 +67,15 @@ class Ablator:
         bridge: TransformerBridge,
         associations: Sequence[Association],
         foil: int,
-        means: Sequence[float] | None = None,
+        means: Sequence[float],
     ) -> None:
         check_associations(bridge, associations, foil)
         self._decoder = Decoder(bridge, "sdpa")
         self._readout = Readout.unembedding(self._decoder)
         self.associations, self.foil = list(associations), foil
         self.device, self.d_vocab = self._decoder.device, self._decoder.d_vocab
-        self.interventions = [name for name in INTERVENTIONS if name != "mean" or means is not None]
         neurons = [(one.layer, one.index) for one in associations]
-        self._means = dict(zip(neurons, [0.0] * len(neurons) if means is None else means, strict=True))
+        self._means = dict(zip(neurons, means, strict=True))
         for layer, _ in neurons:
             self._decoder.module(layer, "post")  # refused where there are no neurons of one MLP
         self._tokens = list(dict.fromkeys([*chain(*studied_tokens(associations)), foil]))
@@ -150,7 +147,7 @@ class Ablator:
 
     def _ablations(self) -> Iterator[tuple[Neuron, str]]:
         """Yield each different neuron with each intervention."""
-        return product(self._means, self.interventions)
+        return product(self._means, INTERVENTIONS)
 
     def _by_association(self, runs: Sequence[Tensor]) -> Tensor:
         """Stack what was read unablated and then in the order of `_ablations`, as [association, run, ...]."""
@@ -158,7 +155,7 @@ class Ablator:
         found = dict(zip(self._ablations(), ablated, strict=True))
         neurons = [(one.layer, one.index) for one in self.associations]
         return torch.stack(
-            [torch.stack([unablated, *(found[neuron, name] for name in self.interventions)]) for neuron in neurons]
+            [torch.stack([unablated, *(found[neuron, name] for name in INTERVENTIONS)]) for neuron in neurons]
         )
 
     def _residuals_above(self, ids: Tensor) -> Iterator[Tensor]:

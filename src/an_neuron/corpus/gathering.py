@@ -6,11 +6,13 @@ or the sum of the shards' summaries. The shards are named relative to it, so a f
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places, read_choice_places
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -36,6 +38,7 @@ GATHERED = Schema(
         "token_id": Field("row pos", "int32", "token id", "tokens of the corpus, BOS first"),
         **VALUE_FIELDS,
         **SUMMARY_FIELDS,
+        **CHOICE_FIELDS,
     },
     {
         **PASS_ATTRIBUTES,
@@ -84,6 +87,7 @@ def gather(
                     writer.join(name, [file[name] for file in files])
             else:
                 add_summaries(writer, [_merged(files, number) for number in range(len(first["association_name"]))])
+                add_choice_places(writer, reduce(ChoicePlaces.merged, map(read_choice_places, files)))
 
 
 def whole_pass(stack: ExitStack, shards: Sequence[Path]) -> list[h5py.File]:

@@ -1,14 +1,8 @@
 """Statistics of every neuron in files: as fields of a pass' shards, and as activations/neurons.h5."""
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from an_neuron.corpus.neuron_statistics import COLUMNS, FIRES_ABOVE, NeuronStatistics
-from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Writer
 from an_neuron.files.schema import Field, Schema
 
@@ -75,18 +69,3 @@ def add_neurons(writer: Writer, layers: Sequence[int], statistics: NeuronStatist
     for name in COLUMNS:
         packed = {"compression": "gzip", "compression_opts": 1} if name == "bin_count" else {}
         writer.add(f"neuron_{name}", getattr(statistics, name), **packed)
-
-
-def neuron_means(path: str | Path) -> dict[tuple[int, str], Tensor]:
-    """Return each watched layer's mean activations over the corpus, [d_mlp] float64, as `Mean` takes them.
-
-        patch_neurons(engine, prompt_pairs, metric, put=Mean(neuron_means("results/mine/activations/neurons.h5")))
-
-    Parameters
-    ----------
-    path
-        activations/neurons.h5.
-    """
-    table = hdf5.read(path, NEURONS)
-    means = torch.from_numpy(table["mean"].astype(np.float64))
-    return {(layer, "post"): mean for layer, mean in zip(table["layer"].tolist(), means, strict=True)}

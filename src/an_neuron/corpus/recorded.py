@@ -53,7 +53,7 @@ VALUE_FIELDS = {
         "row pos", "float32", "1", "p(answer) + p(foil), of the readout's softmax over the vocabulary", optional=True
     ),
 }
-"""With `keep: all`, every value; with `keep: summary` none, answer and foil are not compared then."""
+"""With `keep: all`, every value; with `keep: summary` none."""
 PASS_ATTRIBUTES = {
     "keep": "all or summary",
     "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
@@ -107,7 +107,7 @@ class Kept:
     signed
         Whether negative activations write as positive ones do, as in gated MLPs: summaries then hold both sides.
     foil
-        Id of the token that the first association's is compared with, where every value is kept; None if with none.
+        Id of the token that the first association's is compared with; None if with none.
     """
 
     keep: str

@@ -119,7 +119,7 @@ def read_association(path: Path, name: str) -> Table:
         return Table(path, datasets, recorded.attributes)
 
 
-def read_means(gathered: Path, associations: Sequence[Association]) -> list[float] | None:
+def read_means(gathered: Path, associations: Sequence[Association]) -> list[float]:
     """Read each neuron's mean activation over the corpus, BOS left out.
 
     Parameters
@@ -131,8 +131,8 @@ def read_means(gathered: Path, associations: Sequence[Association]) -> list[floa
 
     Returns
     -------
-    list of float or None
-        None of a pass that kept a summary.
+    list of float
+        Of each association.
 
     Raises
     ------
@@ -143,6 +143,7 @@ def read_means(gathered: Path, associations: Sequence[Association]) -> list[floa
         if loaded(file["association_name"]).tolist() != names_of(associations):
             raise DamagedFileError(gathered, "does not hold the associations of associations.json")
         if "activation" not in file:
-            return None
+            n_rows, n_ctx = file["token_id"].shape
+            return [total / (n_rows * (n_ctx - 1)) for total in file["activation_total"][:].tolist()]
         values = (file["activation"][number][:, 1:] for number in range(len(associations)))
         return [float(activation.astype(np.float64).mean()) for activation in values]

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h5py
 import numpy as np
 
 from an_neuron.corpus.associations import Association, studied_tokens
+from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places
 from an_neuron.corpus.neuron_files import NEURON_FIELDS, add_neurons
-from an_neuron.corpus.neuron_watch import NeuronWatch
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -29,10 +29,13 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import check_room
 from an_neuron.files.schema import Schema
 
+if TYPE_CHECKING:
+    from an_neuron.corpus.neuron_watch import NeuronWatch
+
 SHARD = Schema(
     "activations/shards/{scatteritem}.h5",
     "what the model does at each token of a part of the corpus: every value, or a summary",
-    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS, **NEURON_FIELDS},
+    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **CHOICE_FIELDS, **COUNT_FIELDS, **NEURON_FIELDS},
     {
         **PASS_ATTRIBUTES,
         "first_row": "the shard's first row",
@@ -61,7 +64,7 @@ def write_shard(
     d_vocab: int,
     kept: Kept,
     attributes: Mapping[str, Any],
-    watch: NeuronWatch | None = None,
+    watch: "NeuronWatch | None" = None,
 ) -> None:
     """Write a shard as the pass goes on; only its last rows are held in memory.
 
@@ -190,16 +193,21 @@ class _Buffer:
 
 
 class _Summaries:
-    """Keeps a summary of each association, and writes them at the end."""
+    """Keeps a summary of each association, and the places of the choice; writes them at the end."""
 
     def __init__(self, writer: hdf5.Writer, place: Sequence[int], summaries: Sequence[Summary], first_row: int) -> None:
         self._writer, self._place, self._summaries, self._row = writer, place, summaries, first_row
+        self._choice: ChoicePlaces | None = None
 
     def add(self, recorded: Recorded) -> None:
         for number, summary in enumerate(self._summaries):
             margin = recorded.margin[self._place[number]]
             summary.add(recorded.activation[number], margin, recorded.top_prediction, self._row)
+        choice = ChoicePlaces.of(recorded, self._row)
+        self._choice = self._choice.merged(choice) if self._choice else choice
         self._row += len(recorded.top_prediction)
 
     def finish(self) -> None:
         add_summaries(self._writer, self._summaries)
+        if self._choice:
+            add_choice_places(self._writer, self._choice)

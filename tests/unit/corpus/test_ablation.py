@@ -134,13 +134,6 @@ def test_a_group_is_where_one_of_it_follows_and_its_probability_is_the_sum(tiny_
     assert probability[-1] == pytest.approx(probability[0] + probability[1], rel=1e-5)
 
 
-def test_without_a_mean_two_interventions_are_left(tiny_gpt2):
-    ablator = ablator_of(tiny_gpt2.raw, means=None)
-    assert ablator.interventions == ["zero", "negated"]
-    for found, expected in zip(read(ablator), read(ablator_of(tiny_gpt2.raw)), strict=True):
-        assert (found == expected[:, [0, 1, 3]]).all()
-
-
 def test_logits_of_a_block_of_the_vocabulary_at_a_time_change_nothing(tiny, monkeypatch):
     expected = read(ablator_of(tiny.raw))
     for block in (1, 7, 49):
@@ -263,7 +256,7 @@ def test_ids_beyond_the_vocabulary_are_refused_with_the_place(tiny_gpt2):
 )
 def test_what_the_model_does_not_have_is_refused(tiny_gpt2, one, foil, said):
     with pytest.raises(UserError, match=said):
-        Ablator(tiny_gpt2.raw, [Association("x", *one, "studied")], foil)
+        Ablator(tiny_gpt2.raw, [Association("x", *one, "studied")], foil, [0.0])
 
 
 def test_a_layer_without_neurons_of_one_mlp_is_refused(bridge_of):

@@ -5,8 +5,9 @@ from book_pass import gathered
 
 from an_neuron.corpus.associations import Association
 from an_neuron.corpus.corpus_pass import record
-from an_neuron.corpus.neuron_files import NEURONS, neuron_means
+from an_neuron.corpus.neuron_files import NEURONS
 from an_neuron.corpus.neuron_gathering import gather_neurons
+from an_neuron.corpus.neuron_means import neuron_means
 from an_neuron.corpus.neuron_watch import NeuronWatch
 from an_neuron.corpus.reader import Reader
 from an_neuron.errors import UserError
