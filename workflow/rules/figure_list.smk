@@ -78,6 +78,30 @@ FIGURES = [
         once,
     ),
     (
+        "plot_answer_dot_neurons",
+        [
+            "results/{study}/congruence/answer.h5",
+            of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
+        ],
+        "answer_dot_neurons_fig",
+        OVER_A_BOOK,
+        once,
+    ),
+    (
+        "plot_exclusive_congruence",
+        "results/{study}/congruence/exclusive.h5",
+        "exclusive_congruence_fig",
+        OTHER_TOKENS,
+        once,
+    ),
+    (
+        "plot_top_predictions_together",
+        association_tables,
+        "top_predictions_together_fig",
+        OTHER_TOKENS,
+        once,
+    ),
+    (
         "plot_neuron_statistics",
         ["results/{study}/activations/neurons.h5", ASSOCIATION],
         "{association}_neuron_statistics_fig",

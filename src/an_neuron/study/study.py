@@ -287,7 +287,7 @@ def _corpus(block: Mapping[str, Any]) -> Corpus:
     """Make a corpus from its block; keys without a default may lack."""
     values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
     neurons = values["neurons"]
-    return Corpus(**{**values, "neurons": neurons if isinstance(neurons, str) else tuple(sorted(neurons))})
+    return Corpus(**{**values, "neurons": tuple(sorted(neurons)) if isinstance(neurons, list) else neurons})
 
 
 def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:

@@ -170,6 +170,15 @@ def test_the_corpus_pass_takes_its_options_from_two_places():
     }  # fmt: skip
 
 
+def test_watched_neurons_are_all_none_or_those_of_listed_layers():
+    for written, watched in (("all", "all"), ("none", "none"), ([4, 2], [2, 4])):
+        one = study(corpus={"file": "book.txt", "neurons": written})
+        assert one.watched_neurons == watched
+        assert one.watches_neurons == (written != "none")
+        assert one.part("corpus")["corpus"]["neurons"] == watched
+    assert not study().watches_neurons
+
+
 def test_a_part_is_what_the_configuration_says():
     block = filled({**BLOCK, "neuron": "2.5", "associations": [{"token": " a", "neuron": "0.1"}], "layers": [1, 2]})
     block["model"]["processing"].sort()
