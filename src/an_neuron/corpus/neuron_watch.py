@@ -65,11 +65,12 @@ class NeuronWatch:
     def __init__(self, decoder: Decoder, layers: Sequence[int]) -> None:
         if beyond := [layer for layer in layers if layer >= decoder.n_layers]:
             raise UserError(f"There is no layer {beyond[0]}; the model has layers 0 to {decoder.n_layers - 1}.")
-        sizes = {layer: decoder.n_items(layer, "post") for layer in layers}
-        if len(set(sizes.values())) != 1:
+        sizes = {str(decoder.n_items(layer, "post")) for layer in layers}
+        if len(sizes) > 1:
             raise UserError(
-                f"The layers {', '.join(map(str, sizes))} have {sorted(map(str, set(sizes.values())))} neurons.",
-                "corpus: {neurons: [0]}, layers of one size",
+                f"Layers have different numbers of neurons, {' and '.join(sorted(sizes))}, which do not fit "
+                "into one table; watch layers of one number.",
+                "corpus: {neurons: [0]}",
             )
         self.layers, self._decoder = list(layers), decoder
         self.statistics: NeuronStatistics | None = None

@@ -119,10 +119,13 @@ def test_damaged_weights_are_refused_with_the_neuron(tiny_gpt2):
         list(record(reader, ROWS, size=2, watch=NeuronWatch(reader.decoder, [0])))
 
 
-def test_layers_that_cannot_be_watched_are_refused(tiny_gpt2, bridge_of):
+def test_layers_that_cannot_be_watched_are_refused(tiny_gpt2, monkeypatch):
     decoder = Reader(tiny_gpt2.raw, ASSOCIATIONS, "unembedding").decoder
     with pytest.raises(UserError, match="There is no layer 2; the model has layers 0 to 1"):
         NeuronWatch(decoder, [0, 2])
+    monkeypatch.setattr(type(decoder), "n_items", lambda self, layer, site: 24 + layer)
+    with pytest.raises(UserError, match="different numbers of neurons, 24 and 25, which do not fit into one table"):
+        NeuronWatch(decoder, [0, 1])
 
 
 def test_shards_that_did_not_watch_are_refused(tmp_path, tiny_gpt2):

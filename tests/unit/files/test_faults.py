@@ -209,7 +209,7 @@ def fresh(folder, suffix):
 COUNT = itertools.count()
 TABLES = [schema for schema in schemas() if schema.path.endswith(".h5")]
 EXAMPLES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-KINDS = {"float32": 0.5, "int32": 7, "int64": 7, "bool": True, "text": "ä"}
+KINDS = {"float32": 0.5, "float64": 0.5, "int32": 7, "int64": 7, "bool": True, "text": "ä"}
 
 
 def table_of(schema):
