@@ -45,7 +45,7 @@ def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool 
     values = table["W_out_dot_W_U"]
     (n_layers, d_mlp), flat = values.shape, values.ravel()
     token = visible(table.attributes["token"])
-    place = np.arange(len(flat)) / d_mlp  # a layer is one unit wide
+    place = np.arange(len(flat)) / d_mlp - 0.5  # a layer is one unit wide, with its tick in the middle
     frame = Frame(padded(place, 0.02), padded(flat, 0.1), ROOM)
     title = f'Output Weights of Each Neuron Dot the Unembedding of "{token}"'
     figure = empty_figure(title, "Layer", "Dot Product", frame)
