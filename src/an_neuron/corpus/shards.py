@@ -89,28 +89,18 @@ def write_shard(
         If the disk has no room for the shard, before the pass begins.
     """
     check_room(path, least_bytes(part, associations, kept))
-    place = token_places([association.token_ids for association in associations])
-    counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
     foil_id = -1 if kept.foil is None else kept.foil
     how = {"keep": kept.keep, "dtype": kept.dtype, "signed": int(kept.signed), "foil_id": foil_id}
     with hdf5.create(path, SHARD, {**attributes, **how, **bounds}) as writer:
         add_associations(writer, associations)
-        sink: _Sink = _Summaries(writer, place, [Summary(d_vocab, kept.signed) for _ in place], part.first)
-        if kept.keep == "all":
-            sink = _Values(writer, part, associations, kept)
-        done = part.first
+        kind = _Values if kept.keep == "all" else _Summaries
+        sinks: list[_Sink] = [kind(writer, part, associations, d_vocab, kept), _Counts(writer, part, associations)]
         for rows in recorded:
-            sink.add(rows)
-            upto = done + len(rows.top_prediction)
-            ids = part.rows[done:upto, 1:]
-            counts["occurrences"] += [int(np.isin(ids, association.token_ids).sum()) for association in associations]
-            counts["top_predictions"] += (rows.margin > 0).sum((1, 2))[place]
-            done = upto
-        if done != part.upto:
-            raise ValueError(f"rows up to {part.upto} were to be recorded, not {done}")
-        sink.finish()
-        add_counts(writer, counts)
+            for sink in sinks:
+                sink.add(rows)
+        for sink in sinks:
+            sink.finish()
         if watch and watch.statistics:
             add_neurons(writer, watch.layers, watch.statistics)
 
@@ -131,10 +121,33 @@ class _Sink(Protocol):
     def finish(self) -> None: ...
 
 
+class _Counts:
+    """Counts how often each association's token occurs, and is the top prediction."""
+
+    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association]) -> None:
+        self._writer, self._part, self._done, self._associations = writer, part, part.first, associations
+        self._place = token_places([association.token_ids for association in associations])
+        self._counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
+
+    def add(self, recorded: Recorded) -> None:
+        upto = self._done + len(recorded.top_prediction)
+        ids = self._part.rows[self._done : upto, 1:]
+        self._counts["occurrences"] += [int(np.isin(ids, one.token_ids).sum()) for one in self._associations]
+        self._counts["top_predictions"] += (recorded.margin > 0).sum((1, 2))[self._place]
+        self._done = upto
+
+    def finish(self) -> None:
+        if self._done != self._part.upto:
+            raise ValueError(f"rows up to {self._part.upto} were to be recorded, not {self._done}")
+        add_counts(self._writer, self._counts)
+
+
 class _Values:
     """Writes every value, a whole chunk at a time, so that none is compressed twice."""
 
-    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], kept: Kept) -> None:
+    def __init__(
+        self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], _d_vocab: int, kept: Kept
+    ) -> None:
         self._dtype, self._limit = kept.dtype, float(np.finfo(kept.dtype).max)
         n_rows, n_ctx = part.upto - part.first, part.rows.shape[1]
         n_chunks = -(-n_rows // max(1, CHUNK // n_ctx))
@@ -195,8 +208,12 @@ class _Buffer:
 class _Summaries:
     """Keeps a summary of each association, and the places of the choice; writes them at the end."""
 
-    def __init__(self, writer: hdf5.Writer, place: Sequence[int], summaries: Sequence[Summary], first_row: int) -> None:
-        self._writer, self._place, self._summaries, self._row = writer, place, summaries, first_row
+    def __init__(
+        self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], d_vocab: int, kept: Kept
+    ) -> None:
+        self._writer, self._row = writer, part.first
+        self._place = token_places([association.token_ids for association in associations])
+        self._summaries = [Summary(d_vocab, kept.signed) for _ in associations]
         self._choice: ChoicePlaces | None = None
 
     def add(self, recorded: Recorded) -> None:

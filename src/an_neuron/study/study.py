@@ -13,6 +13,7 @@ from an_neuron.errors import UserError
 from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
+from an_neuron.study.listed import Listed
 from an_neuron.study.model import Model
 
 AUTO = "auto"
@@ -31,15 +32,6 @@ class Prompts:
 
     clean: str
     corrupted: str
-
-
-@dataclass(frozen=True)
-class Listed:
-    """An association that a study lists: the texts of a token, or of a group of tokens, and a neuron."""
-
-    tokens: tuple[str, ...]
-    layer: int
-    index: int
 
 
 @dataclass(frozen=True)
@@ -108,9 +100,7 @@ class Study:
             answer=block["answer"],
             foil=block["foil"],
             neuron=None if block["neuron"] == AUTO else parse_neuron(block["neuron"]),
-            associations=tuple(
-                Listed(listed_tokens(listed), *parse_neuron(listed["neuron"])) for listed in block["associations"]
-            ),
+            associations=tuple(map(Listed.of, block["associations"])),
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
             top_k=int(block["top_k"]),
@@ -267,20 +257,8 @@ class Study:
         if "neuron" in values:
             values["neuron"] = AUTO if self.neuron is None else neuron_name(*self.neuron)
         if "associations" in values:
-            values["associations"] = [
-                {**_written_tokens(one), "neuron": neuron_name(one.layer, one.index)} for one in self.associations
-            ]
+            values["associations"] = [listed.written for listed in self.associations]
         return {key: value for key, value in values.items() if value is not None}
-
-
-def listed_tokens(listed: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the tokens of an association as the configuration lists it: one, or those of a group."""
-    return tuple(listed["tokens"]) if "tokens" in listed else (listed["token"],)
-
-
-def _written_tokens(listed: Listed) -> dict[str, Any]:
-    """Return the key that `listed_tokens` reads."""
-    return {"token": listed.tokens[0]} if len(listed.tokens) == 1 else {"tokens": [*listed.tokens]}
 
 
 def _corpus(block: Mapping[str, Any]) -> Corpus:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from an_neuron.study.study import UNKNOWN, Listed, Study
+from an_neuron.study.listed import Listed
+from an_neuron.study.study import UNKNOWN, Study
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
