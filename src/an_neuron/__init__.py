@@ -33,6 +33,7 @@ PUBLIC = {
     "load_model": "model.loading",
     "logit_lens": "prompts.lens",
     "mean_over": "patching.means",
+    "neuron_means": "corpus.neuron_means",
     "patch_heads": "patching.sweeps",
     "patch_listed_neurons": "patching.sweeps",
     "patch_neurons": "patching.sweeps",

@@ -58,7 +58,7 @@ def test_each_rule_has_a_script_log_and_benchmark_of_its_name_and_says_what_it_n
 def test_each_listed_figure_has_a_script_and_a_caption_of_its_name():
     single, _, sets = (ROOT / "workflow/rules/figure_list.smk").read_text().partition("SETS = [")
     alone, together = (re.findall(r'"(plot_\w+)"', part) for part in (single, sets))
-    assert len({*alone, *together}) == len(alone) + len(together) == 8 + 6
+    assert len({*alone, *together}) == len(alone) + len(together) == 12 + 6
     captions = {drawer.removeprefix("plot_") for drawer in alone}
     captions |= {"patched_site", "patched_heads", "driving_site", "driving_heads", "top_prediction", "precision_recall"}
     captions |= {"choice_scatter", "choice_proportion", "circuit", "curves", "faithfulness", "dose_response"}

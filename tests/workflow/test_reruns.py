@@ -26,12 +26,19 @@ PATCHING_FIGURES = {
     "plot_neuron_map": 1,
     "plot_attribution": 1,
 }
-ASSOCIATION_FIGURES = {"plot_logit_activation": 1, "plot_predictor": 1, "plot_choice": 1}
+ASSOCIATION_FIGURES = {
+    "plot_logit_activation": 1,
+    "plot_predictor": 1,
+    "plot_choice": 1,
+    "plot_top_predictions_together": 1,
+}
 ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
 CORPUS = {"cache_activations": 3, "gather_activations": 1, "describe_choice": 1, **ONE_ASSOCIATION}
 BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "ablate_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
-CONGRUENCE = {"measure_congruence": 1, "rank_congruence": 1, "plot_neuron_dot_vocab": 1, "plot_most_similar_neurons": 1}
+ANSWER = {"measure_answer_congruence": 1, "plot_answer_dot_neurons": 1}
+RANKED = {"rank_congruence": 1, "rank_exclusive": 1, "plot_most_similar_neurons": 1, "plot_exclusive_congruence": 1}
+CONGRUENCE = {"measure_congruence": 1, "plot_neuron_dot_vocab": 1, **ANSWER, **RANKED}
 ENDS = {"compare_published": 1, "record_provenance": 1}
 # Jobs of which the finding tells.
 TOLD = {"predict_prompts", "ablate_prompts", "map_neurons", "patch_drivers", "describe_association"}
@@ -42,6 +49,8 @@ FIGURES = {
     "plot_patched_neurons": 1,
     "plot_neuron_dot_vocab": 1,
     "plot_most_similar_neurons": 1,
+    "plot_answer_dot_neurons": 1,
+    "plot_exclusive_congruence": 1,
     "plot_logit_activation": 1,
 }
 ONCE = {"check_study": 1, "select_associations": 1, "write_plotly": 1}
@@ -154,6 +163,7 @@ CHANGES = {
             "plot_drivers": 1,
             "measure_congruence": 1,
             "plot_neuron_dot_vocab": 1,
+            "plot_answer_dot_neurons": 1,
             "compare_published": 1,
             "check_study": 1,
         },
@@ -209,6 +219,7 @@ CHANGES = {
         | PATCHING
         | PATCHING_FIGURES
         | CORPUS
+        | ANSWER
         | {"select_associations": 1, "plot_neuron_dot_vocab": 1, "compare_published": 1, "check_study": 1},
     ),
 }

@@ -202,6 +202,7 @@ def test_short_jobs_are_sent_together_or_not_at_all(study):
     assert set(names) == {
         *(
             "measure_congruence",
+            "measure_answer_congruence",
             "rank_congruence",
             "attribute_neurons",
             "cache_activations",

@@ -59,6 +59,7 @@ def test_the_notebooks_eight_figures_and_those_beyond_are_there_in_three_formats
         f"{associations[0]}_neuron_dot_vocab_fig",
         "most_similar_neurons_fig",
     }
+    names |= {"answer_dot_neurons_fig", "exclusive_congruence_fig", "top_predictions_together_fig"}
     names |= {"choice_scatter_fig", "choice_proportion_fig"}
     names |= {f"driving_{what}_fig" for what in ("resid", "attn", "mlp", "heads")}
     names |= {"neuron_map_fig", "attribution_fig", *(f"patched_heads_{site}_fig" for site in ("z", "v", "pattern"))}
@@ -145,8 +146,8 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
     with zipfile.ZipFile(archive) as file:
         names = file.namelist()
         page = next(file.read(name).decode() for name in names if name.endswith("report.html"))
-    assert len([name for name in names if name.endswith("_fig.png")]) == 30
-    assert len([name for name in names if name.endswith("_fig.html")]) == 30
+    assert len([name for name in names if name.endswith("_fig.png")]) == 33
+    assert len([name for name in names if name.endswith("_fig.html")]) == 33
     for category in ("Discovering the neuron", "Finding 1", "Finding 2", "Finding 3", "Numbers"):
         assert category in page
     for caption in (ROOT / "workflow" / "report").glob("*.rst"):
@@ -154,6 +155,7 @@ def test_report_shows_every_figure_with_caption_and_category(built, tmp_path):
             *CAPTIONS_OF_COMPARISON,
             *CAPTIONS_OF_CIRCUIT,
             "prompt_set",
+            "neuron_statistics",
         }:  # the orchard has none of these
             assert first_words(caption) in page, caption
 
@@ -218,7 +220,7 @@ def test_published_study_is_planned_as_far_as_it_is_known_without_its_model(proj
     assert jobs["patch_sites"] == 1
     assert jobs["patch_heads"] == 1
     assert "patch_neurons" not in jobs
-    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 14
+    assert sum(count for rule, count in jobs.items() if rule.startswith("plot_")) == 17
     assert jobs["describe_choice"] == jobs["plot_choice"] == 1
     assert jobs["plot_logit_activation"] == jobs["describe_association"] == 2
 
@@ -375,7 +377,7 @@ def test_a_book_is_downloaded_once_for_all_studies_and_held_against_its_checksum
 
 
 def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
-    """A fixed neuron and a listed one, a summary of three shards, html figures only, two prompt associations."""
+    """A fixed neuron and a listed group, a summary of three shards with every neuron of a layer, html figures only."""
     shutil.copyfile(ROOT / "resources" / "orchard" / "book.html", project.folder / "mine.html")
     project.config = {
         "formats": ["html"],
@@ -390,9 +392,16 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
                 "answer": " an",
                 "foil": " a",
                 "neuron": "1.5",
-                "associations": [{"token": " the", "neuron": "2.104"}],
+                "associations": [{"tokens": [" the", " a"], "neuron": "2.104"}],
                 "layers": [1],
-                "corpus": {"file": "mine.html", "n_ctx": 64, "keep": "summary", "precision": "high"},
+                "corpus": {
+                    "file": "mine.html",
+                    "n_ctx": 64,
+                    "rows": 90,
+                    "keep": "summary",
+                    "neurons": [1],
+                    "precision": "high",
+                },
             }
         },
     }
@@ -405,16 +414,19 @@ def test_own_study_in_ten_lines_with_two_prompt_pairs(project):
         sweep["recovery_per_prompt_pair"][1][:, :11] != sweep["recovery_per_prompt_pair"][1][:, :11]
     ).all()  # NaN: no such place
     assert hdf5.read(results / "corpus" / "tokens.h5")["token_id"].shape[1] == 64
-    for association in ("token_an_neuron_1.5", "token_the_neuron_2.104"):
+    for association in ("token_an_neuron_1.5", "token_the_a_neuron_2.104"):
         assert (results / "figures" / "html" / f"{association}_logit_activation_fig.html").is_file()
     # Neuron 5 of layer 1 is never active.
     assert hdf5.read(results / "activations" / "token_an_neuron_1.5.h5")["density"].tolist() == [[0]]
-    assert hdf5.read(results / "activations" / "token_the_neuron_2.104.h5")["density"].sum() > 100
+    assert hdf5.read(results / "activations" / "token_the_a_neuron_2.104.h5")["density"].sum() > 100
     assert {path.name for path in (results / "activations" / "shards").iterdir()} == {
         f"{number}-of-3.h5" for number in (1, 2, 3)
     }
-    assert not (results / "activations" / "choice.h5").exists(), "a summary does not compare answer and foil"
-    assert not list((results / "figures" / "html").glob("choice_*"))
+    neurons = hdf5.read(results / "activations" / "neurons.h5")
+    assert (neurons["layer"].tolist(), neurons.attributes["n_tokens"]) == ([1], 90 * 63)
+    assert neurons["firing_rate"][0, 5] == 0
+    figures = {path.name for path in (results / "figures" / "html").iterdir()}
+    assert {"choice_scatter_fig.html", "token_an_neuron_1.5_neuron_statistics_fig.html"} <= figures
     assert not (results / "figures" / "png").exists()
     assert [path.name for path in (results / "patching" / "neurons").glob("layers_*.h5")] == ["layers_1-1.h5"]
 

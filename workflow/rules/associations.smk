@@ -18,9 +18,10 @@ TARGETS["shards"] = lambda study: [
     *(shard.format(study=study.name) for shard in SHARDS),
     f"{study.results}/activations/associations.h5",
 ]
-TARGETS["choice"] = lambda study: (
-    [f"{study.results}/activations/choice.h5"] if study.corpus.keep == "all" else []
+TARGETS["neurons"] = lambda study: (
+    [f"{study.results}/activations/neurons.h5"] if study.watches_neurons else []
 )
+TARGETS["choice"] = lambda study: [f"{study.results}/activations/choice.h5"]
 TARGETS["candidates"] = lambda study: (
     [f"{study.results}/activations/candidates.{ext}" for ext in ("h5", "csv")]
     if study.top
@@ -107,12 +108,13 @@ rule cache_activations:
     resources:
         gpu=1,
         device=DEVICE,
-        mem_mb=model_mb("corpus"),
+        mem_mb=estimated(pass_mb),
         runtime=model_minutes(one_shard),
     params:
         folder=of_study("model_folder"),
         options=of_study("corpus_options"),
-        foil=compared_foil,
+        neurons=of_study("watched_neurons"),
+        foil=of_study("foil"),
         attributes=of_study("attributes"),
     script:
         "../scripts/cache_activations.py"
@@ -140,6 +142,27 @@ rule gather_activations:
         "../scripts/gather_activations.py"
 
 
+# Only of a pass that watches every neuron of some layers.
+rule gather_neurons:
+    input:
+        shards=SHARDS,
+        library=behind("gather_neurons"),
+    output:
+        "results/{study}/activations/neurons.h5",
+    log:
+        "results/{study}/logs/gather_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/gather_neurons.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=estimated(watched_mb),
+    params:
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/gather_neurons.py"
+
+
 rule describe_association:
     input:
         gathered="results/{study}/activations/associations.h5",
@@ -165,7 +188,6 @@ rule describe_association:
         "../scripts/describe_association.py"
 
 
-# Only of a pass that keeps every value.
 rule describe_choice:
     input:
         gathered="results/{study}/activations/associations.h5",

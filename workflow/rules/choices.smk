@@ -87,11 +87,10 @@ def chosen_neuron(wildcards):
 
 def what_findings_tell(wildcards):
     """Return the files that only some studies have, and that say more of the finding."""
-    study, files = study_of(wildcards), {}
+    study = study_of(wildcards)
+    files = {"choice": f"{study.results}/activations/choice.h5"}
     if study.prompt_set:
         files["prompt_set"] = f"{study.results}/patching/prompt_set.h5"
-    if study.corpus.keep == "all":
-        files["choice"] = f"{study.results}/activations/choice.h5"
     return files
 
 
@@ -135,12 +134,6 @@ def recorded_values(study):
         "gathered": f"{study.results}/activations/associations.h5",
         "shards": shards,
     }
-
-
-def compared_foil(wildcards):
-    """Return the foil that is compared with the answer over the corpus, which it is not where a summary is kept."""
-    study = study_of(wildcards)
-    return study.foil if study.corpus.keep == "all" else None
 
 
 def provenance_of(study):

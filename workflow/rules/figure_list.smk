@@ -23,13 +23,13 @@ def studied(study):
     return [{"association": study.studied_association(*neuron_of(study))}]
 
 
+def of_watched_neurons(study):
+    """Return the studied association where the corpus pass watches every neuron of some layers."""
+    return studied(study) if study.watches_neurons else []
+
+
 def each_association(study):
     return [{"association": name} for name in associations_of(study)]
-
-
-def of_every_value(study):
-    """Return one set of wildcards where the corpus pass keeps every value, and none where a summary."""
-    return [{}] if study.corpus.keep == "all" else []
 
 
 ASSOCIATION = "results/{study}/activations/{association}.h5"
@@ -76,6 +76,37 @@ FIGURES = [
         "most_similar_neurons_fig",
         OTHER_TOKENS,
         once,
+    ),
+    (
+        "plot_answer_dot_neurons",
+        [
+            "results/{study}/congruence/answer.h5",
+            of_neuron("results/{study}/congruence/neuron_{layer}.{index}.h5"),
+        ],
+        "answer_dot_neurons_fig",
+        OVER_A_BOOK,
+        once,
+    ),
+    (
+        "plot_exclusive_congruence",
+        "results/{study}/congruence/exclusive.h5",
+        "exclusive_congruence_fig",
+        OTHER_TOKENS,
+        once,
+    ),
+    (
+        "plot_top_predictions_together",
+        association_tables,
+        "top_predictions_together_fig",
+        OTHER_TOKENS,
+        once,
+    ),
+    (
+        "plot_neuron_statistics",
+        ["results/{study}/activations/neurons.h5", ASSOCIATION],
+        "{association}_neuron_statistics_fig",
+        OVER_A_BOOK,
+        of_watched_neurons,
     ),
 ]
 CIRCUIT_FIGURES = [
@@ -160,7 +191,7 @@ SETS = [
             (CHOICE, "choice_proportion_fig", "choice_proportion"),
         ],
         OVER_A_BOOK,
-        of_every_value,
+        once,
     ),
 ]
 """Figures of a kind, which one job draws in one browser: for each its table, its file's name and its caption."""

@@ -72,6 +72,15 @@ def table_mb(beside):
     )
 
 
+def watched_mb(study):
+    """Return the memory for the statistics of every watched neuron."""
+    return cost.watched_mb(study.known_shape(), study.watched_neurons)
+
+
+def pass_mb(study):
+    return cost.model_mb("corpus", study.known_shape()) + watched_mb(study)
+
+
 def one_shard(study, wildcards):
     """Return how many operations the pass over one shard makes."""
     tokens = corpus_tokens(study)

@@ -5,6 +5,7 @@ from pathlib import Path
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.batches import shard_rows
 from an_neuron.corpus.corpus_pass import record
+from an_neuron.corpus.neuron_watch import NeuronWatch, chosen_layers
 from an_neuron.corpus.reader import Reader
 from an_neuron.corpus.recorded import Kept
 from an_neuron.corpus.rows import TOKENS
@@ -25,12 +26,13 @@ if __name__ == "__main__":
         shard, n_shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
         first, upto = shard_rows(*rows.shape, shard - 1, n_shards)
         associations = read_associations(snakemake.input.associations)
-        folder, text = Path(snakemake.params.folder), snakemake.params.foil
-        foil = None if text is None else single_token(Tokenizer(folder), text)
+        folder = Path(snakemake.params.folder)
+        foil = single_token(Tokenizer(folder), snakemake.params.foil)
         model = load_model(folder, claimed(kind(snakemake.resources.device)))
         reader = Reader(model, associations, options["readout"], options["precision"], foil)
+        layers = chosen_layers(snakemake.params.neurons, model.cfg.n_layers)
+        watch = NeuronWatch(reader.decoder, layers) if layers else None
         attributes = {**snakemake.params.attributes, **options}
         kept, part = Kept(options["keep"], options["dtype"], reader.signed, foil), Part(rows, first, upto)
-        write_shard(
-            snakemake.output[0], record(reader, rows, first, upto), part, associations, reader.d_vocab, kept, attributes
-        )
+        recorded, out = record(reader, rows, first, upto, watch=watch), Path(snakemake.output[0])
+        write_shard(out, recorded, part, associations, reader.d_vocab, kept, attributes, watch)

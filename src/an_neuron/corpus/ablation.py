@@ -42,7 +42,7 @@ def ablate(ablator: Ablator, rows: Any, size: int | None = None) -> Ablation:
         read = dict(zip(QUANTITIES, parts, strict=True))
         batches.append(dict(_row_sums(places(ablator, rows[batch.first : batch.upto]), read)))
     sums = {name: np.concatenate([one[name] for one in batches], axis=-2) for name in batches[0]}
-    other = [one.token_id != ablator.associations[0].token_id for one in ablator.associations]
+    other = [one.token_ids != ablator.associations[0].token_ids for one in ablator.associations]
     for name in ("logit_difference", "logit_difference_change"):
         sums[name][other] = np.nan
     return Ablation(sums, ablator.way, spot_check)
@@ -53,11 +53,11 @@ def places(ablator: Ablator, rows: np.ndarray) -> np.ndarray:
 
     The foil is a place of its own for the answer's associations alone.
     """
-    following, answer = rows[:, 1:], ablator.associations[0].token_id
+    following, answer = rows[:, 1:], ablator.associations[0].token_ids
     kinds = []
     for one in ablator.associations:
-        token = following == one.token_id
-        foil = (following == ablator.foil) & ~token & (one.token_id == answer)
+        token = np.isin(following, one.token_ids)
+        foil = (following == ablator.foil) & ~token & (one.token_ids == answer)
         kinds.append(np.stack([token, foil, ~(token | foil)], axis=-1))
     return np.stack(kinds)
 

@@ -18,10 +18,10 @@ from an_neuron.files.schema import Field, Schema
 
 INTERVENTIONS = ("zero", "mean", "negated")
 PLACES = ("token", "foil", "elsewhere")
-"""What follows: the association's token; the foil, for the answer's associations; or another token."""
+"""What follows: the association's token (one of its group); the foil, for the answer's associations; or another one."""
 QUANTITIES = {
     "loss": ("nats", "next-token loss"),
-    "probability": ("1", "probability of the association's token"),
+    "probability": ("1", "probability of the association's token, or of any of its group"),
     "logit_difference": ("logits", "logit(answer) - logit(foil); NaN for associations of another token"),
 }
 OF_PLACE, OF_CHANGE = "association row place", "association intervention row place"
@@ -35,13 +35,14 @@ LOSSES = Schema(
             "association",
             "float32",
             "",
-            "the neuron's mean activation over the corpus, BOS left out; not with `keep: summary`",
-            optional=True,
+            "the neuron's mean activation over the corpus, BOS left out",
         ),
         "intervention": Field(
             "intervention", "text", "", "what takes the place of the activation: zero, its mean, or its negative"
         ),
-        "place": Field("place", "text", "", "what follows: the token, the foil, or something else (elsewhere)"),
+        "place": Field(
+            "place", "text", "", "what follows: the token (one of the group), the foil, or something else (elsewhere)"
+        ),
         "count": Field(OF_PLACE, "int64", "tokens", "how many such places there are; those of BOS are not predicted"),
         **{
             name: Field(dims, "float32", unit, f"sum over these places of {of}the {what}")
@@ -109,7 +110,7 @@ class Ablation:
 def write_losses(
     path: Path,
     associations: Sequence[Association],
-    means: Sequence[float] | None,
+    means: Sequence[float],
     ablation: Ablation,
     attributes: Mapping[str, Any],
 ) -> None:
@@ -118,19 +119,17 @@ def write_losses(
     Parameters
     ----------
     means
-        Mean activations; None where that intervention was left out.
+        Mean activations.
     ablation
         What a pass found.
     attributes
         Root attributes, foil and foil_id among them.
     """
     how = {"readout": "unembedding", "precision": "highest", "way": ablation.way, "spot_check": ablation.spot_check}
-    names = [name for name in INTERVENTIONS if name != "mean" or means is not None]
     with hdf5.create(path, LOSSES, {**attributes, **how}) as writer:
         add_associations(writer, associations)
-        if means is not None:
-            writer.add("mean", means)
-        writer.add("intervention", names)
+        writer.add("mean", means)
+        writer.add("intervention", INTERVENTIONS)
         writer.add("place", PLACES)
         for name, values in ablation.sums.items():
             writer.add(name, values)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +49,10 @@ class Ablator:
         Id of the token that the answer is compared with.
     means
         The mean activation of each association's neuron, which takes the activation's place with the intervention
-        `mean`; None leaves that intervention out.
+        `mean`.
 
     Attributes
     ----------
-    interventions
-        Their names.
     way
         `above`, or after `choose_way` maybe `whole`.
 
@@ -69,19 +67,18 @@ class Ablator:
         bridge: TransformerBridge,
         associations: Sequence[Association],
         foil: int,
-        means: Sequence[float] | None = None,
+        means: Sequence[float],
     ) -> None:
         check_associations(bridge, associations, foil)
         self._decoder = Decoder(bridge, "sdpa")
         self._readout = Readout.unembedding(self._decoder)
         self.associations, self.foil = list(associations), foil
         self.device, self.d_vocab = self._decoder.device, self._decoder.d_vocab
-        self.interventions = [name for name in INTERVENTIONS if name != "mean" or means is not None]
         neurons = [(one.layer, one.index) for one in associations]
-        self._means = dict(zip(neurons, [0.0] * len(neurons) if means is None else means, strict=True))
+        self._means = dict(zip(neurons, means, strict=True))
         for layer, _ in neurons:
             self._decoder.module(layer, "post")  # refused where there are no neurons of one MLP
-        self._tokens = list(dict.fromkeys([*studied_tokens(associations), foil]))
+        self._tokens = list(dict.fromkeys([*chain(*studied_tokens(associations)), foil]))
         self.way = ABOVE
 
     @torch.inference_mode()
@@ -91,17 +88,17 @@ class Ablator:
         Returns
         -------
         tuple of Tensor
-            The loss in nats, the probability of the association's token, and logit(answer) - logit(foil), each
-            [association, run, row, pos] of all positions but a row's last; the first run is the unablated one, the
-            others are the interventions.
+            The loss in nats, the probability of the association's token (of any of its group), and logit(answer) -
+            logit(foil), each [association, run, row, pos] of all positions but a row's last; the first run is the
+            unablated one, the others are the interventions.
         """
         with matmul_precision("highest"):
             residuals = self._residuals_above(ids) if self.way == ABOVE else self._residuals_whole(ids)
             runs = [self._read_out(residual, ids) for residual in residuals]
         loss, probability, difference = (self._by_association(parts) for parts in zip(*runs, strict=True))
-        own = torch.tensor([self._tokens.index(one.token_id) for one in self.associations], device=self.device)
-        probability = probability.take_along_dim(own[:, None, None, None, None], dim=2)[:, :, 0]
-        return loss, probability, difference
+        own = [[self._tokens.index(token) for token in one.token_ids] for one in self.associations]
+        of_token = [each[:, places].sum(1) for each, places in zip(probability, own, strict=True)]
+        return loss, torch.stack(of_token), difference
 
     @torch.inference_mode()
     def plain_losses(self, ids: Tensor) -> Tensor:
@@ -150,7 +147,7 @@ class Ablator:
 
     def _ablations(self) -> Iterator[tuple[Neuron, str]]:
         """Yield each different neuron with each intervention."""
-        return product(self._means, self.interventions)
+        return product(self._means, INTERVENTIONS)
 
     def _by_association(self, runs: Sequence[Tensor]) -> Tensor:
         """Stack what was read unablated and then in the order of `_ablations`, as [association, run, ...]."""
@@ -158,7 +155,7 @@ class Ablator:
         found = dict(zip(self._ablations(), ablated, strict=True))
         neurons = [(one.layer, one.index) for one in self.associations]
         return torch.stack(
-            [torch.stack([unablated, *(found[neuron, name] for name in self.interventions)]) for neuron in neurons]
+            [torch.stack([unablated, *(found[neuron, name] for name in INTERVENTIONS)]) for neuron in neurons]
         )
 
     def _residuals_above(self, ids: Tensor) -> Iterator[Tensor]:

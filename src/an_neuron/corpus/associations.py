@@ -1,8 +1,8 @@
-"""Associations of a token and a neuron: their names in files, and associations.json."""
+"""Associations of a token, or a group of tokens, and a neuron: their names in files, and associations.json."""
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from an_neuron.files.sealed import read_json, write_json
 
 ASSOCIATIONS = Schema(
     "associations.json",
-    "the studied associations: a list of objects with token, token_id, layer, index, source (studied, listed or "
-    "exclusive) and name (of their files)",
+    "the studied associations: a list of objects with token (of a group its tokens, with slashes between them), "
+    "token_id, further_ids (of the other tokens of a group), layer, index, source (studied, listed or exclusive) and "
+    "name (of their files)",
 )
 LONGEST_SLUG = 40  # characters, of up to 4 bytes each; a file's name may have 255 bytes
 SOURCES = ("studied", "listed", "exclusive")
@@ -22,25 +23,43 @@ SOURCES = ("studied", "listed", "exclusive")
 
 @dataclass(frozen=True)
 class Association:
-    """A token and a neuron, and why they are looked at: studied, listed in the configuration, or mutually exclusive."""
+    """A token and a neuron, and why they are looked at: studied, listed in the configuration, or mutually exclusive.
+
+    In the token's place a group of tokens may stand, each as good as the others (" though", " however").
+
+    Attributes
+    ----------
+    token
+        The text; of a group that of `an_neuron.files.texts.group_text`.
+    token_id
+        The token's id; of a group that of its first.
+    further_ids
+        The ids of a group's other tokens.
+    """
 
     token: str
     token_id: int
     layer: int
     index: int
     source: str
+    further_ids: tuple[int, ...] = ()
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The ids of all its tokens: of one, or of a group."""
+        return self.token_id, *self.further_ids
 
 
-def studied_tokens(associations: Iterable[Association]) -> list[int]:
-    """Return the different token ids of associations, in their order."""
-    return list(dict.fromkeys(association.token_id for association in associations))
+def studied_tokens(associations: Iterable[Association]) -> list[tuple[int, ...]]:
+    """Return the different tokens or groups of tokens of associations, by their ids, in their order."""
+    return list(dict.fromkeys(association.token_ids for association in associations))
 
 
 def unique(associations: Iterable[Association]) -> list[Association]:
-    """Return the first of the associations of each token id and neuron, in their order."""
-    kept: dict[tuple[int, int, int], Association] = {}
+    """Return the first of the associations of each token (or group) and neuron, in their order."""
+    kept: dict[tuple[tuple[int, ...], int, int], Association] = {}
     for association in associations:
-        kept.setdefault((association.token_id, association.layer, association.index), association)
+        kept.setdefault((association.token_ids, association.layer, association.index), association)
     return list(kept.values())
 
 
@@ -83,7 +102,11 @@ def read_associations(path: str | Path) -> list[Association]:
     entries = read_json(path)
     if not isinstance(entries, list) or not all(map(_is_association, entries)):
         raise DamagedFileError(path, "holds no list of tokens and neurons")
-    return [Association(**{field.name: entry[field.name] for field in fields(Association)}) for entry in entries]
+    return [Association(**{**_members(entry), "further_ids": tuple(entry["further_ids"])}) for entry in entries]
+
+
+def _members(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: entry[field.name] for field in fields(Association)}
 
 
 def _slug(token: str) -> str:
@@ -100,5 +123,10 @@ def _candidates(slug: str, layer: int, index: int) -> Iterable[str]:
 
 def _is_association(entry: Any) -> bool:
     """Say whether an object of a JSON file has every field of an association, each of its type."""
-    typed = isinstance(entry, dict) and all(type(entry.get(field.name)) is field.type for field in fields(Association))
-    return typed and entry["source"] in SOURCES
+    if not isinstance(entry, dict):
+        return False
+    further = entry.get("further_ids")
+    if not isinstance(further, list) or not all(type(token_id) is int for token_id in further):
+        return False
+    single = (field for field in fields(Association) if field.name != "further_ids")
+    return all(type(entry.get(field.name)) is field.type for field in single) and entry["source"] in SOURCES

@@ -3,7 +3,7 @@
 Many models rarely have " an" as their top prediction of the whole vocabulary, so a margin over all tokens says little
 of a neuron that decides between " an" and " a". Both are compared where p(answer) + p(foil) > `LEAST_EXPECTED`.
 
-Only a pass that keeps every value records what this needs; with `keep: summary` there is no such file.
+With `keep: summary` at most `choice_places.MOST_PLACES` of these places are held, drawn evenly, and looked at.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from an_neuron.corpus.choice_places import COLUMNS, LEAST_EXPECTED, ChoicePlaces, read_choice_places
 from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.intervals import N_RESAMPLES, Estimate, correlations, wilson_interval
 from an_neuron.corpus.recorded import PASS_ATTRIBUTES
@@ -21,14 +22,12 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table, loaded
 from an_neuron.files.schema import Field, Schema
 
-LEAST_EXPECTED = 0.2
 QUANTILES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 """Of the activation, between which bins lie."""
 OTHER, ANSWER, FOIL = 0, 1, 2
 CHOICE = Schema(
     "activations/choice.h5",
-    "the studied neuron, and the choice between answer and foil where one of them is to be expected; "
-    "not with `keep: summary`",
+    "the studied neuron, and the choice between answer and foil where one of them is to be expected",
     {
         "row": Field("position", "int32", "", "row of the corpus"),
         "pos": Field("position", "int32", "", "position in the row"),
@@ -57,6 +56,7 @@ CHOICE = Schema(
         "index": "the neuron's number in its layer",
         "least_expected": "what p(answer) + p(foil) is above at these positions",
         "n_positions": "how many there are",
+        "n_held": "at how many of them this file looks: all, or with `keep: summary` at most so many, evenly drawn",
         "n_rows": "in how many rows of the corpus",
         "direction": "below where bins go from the highest activation to the lowest: of signed neurons with a negative "
         "Spearman correlation; else above",
@@ -77,7 +77,7 @@ def describe_choice(gathered: Path) -> Table:
     Parameters
     ----------
     gathered
-        activations/associations.h5 of a pass that kept every value.
+        activations/associations.h5.
 
     Returns
     -------
@@ -90,14 +90,16 @@ def describe_choice(gathered: Path) -> Table:
         If the pass did not compare answer and foil.
     """
     with hdf5.opened(gathered, GATHERED) as file:
-        if "expected" not in file:
+        if int(file.attrs["foil_id"]) < 0:
             raise DamagedFileError(gathered, "does not compare answer and foil")
-        positions, attributes = _positions(file), _origin(file)
+        places = read_choice_places(file) if "choice_total" in file else _choice_places(file)
+        positions, attributes = _positions(file, places), _origin(file)
     estimates = correlations(positions["activation"], positions["logit_difference"], positions["row"])
     turned = attributes["signed"] and estimates["spearman"].value < 0
     attributes |= {
         "least_expected": LEAST_EXPECTED,
-        "n_positions": len(positions["row"]),
+        "n_positions": places.total,
+        "n_held": len(places.row),
         "n_rows": len(np.unique(positions["row"])),
         "direction": "below" if turned else "above",
         "n_resamples": N_RESAMPLES,
@@ -122,20 +124,20 @@ def next_kinds(token_id: np.ndarray, answer: int, foil: int) -> np.ndarray:
     return np.where(following == answer, ANSWER, np.where(following == foil, FOIL, OTHER))
 
 
-def _positions(file: h5py.File) -> dict[str, np.ndarray]:
-    """Return what there is at each position where answer or foil is to be expected."""
+def _choice_places(file: h5py.File) -> ChoicePlaces:
+    """Return all positions where answer or foil is to be expected, of a file with every value."""
     expected = file["expected"][...].astype(np.float32)
-    chosen = expected > LEAST_EXPECTED
+    row, pos = np.nonzero(expected > LEAST_EXPECTED)
+    activation, difference = file["activation"][0], file["logit_difference"][...]
+    values = (values[row, pos].astype(np.float32) for values in (activation, difference, expected))
+    return ChoicePlaces(len(row), row, pos, *values)
+
+
+def _positions(file: h5py.File, places: ChoicePlaces) -> dict[str, np.ndarray]:
+    """Return what there is at each of these positions."""
     kinds = next_kinds(file["token_id"][...], int(file["association_token_id"][0]), int(file.attrs["foil_id"]))
-    row, pos = np.nonzero(chosen)
-    return {
-        "row": row,
-        "pos": pos,
-        "activation": file["activation"][0].astype(np.float32)[chosen],
-        "logit_difference": file["logit_difference"][...].astype(np.float32)[chosen],
-        "expected": expected[chosen],
-        "next": kinds[chosen],
-    }
+    values = {name: getattr(places, name) for name in COLUMNS}
+    return {**values, "next": kinds[places.row, places.pos]}
 
 
 def _origin(file: h5py.File) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import torch
 from tqdm import tqdm
 
 from an_neuron.corpus.batches import Batch, batch_from, rows_per_batch
+from an_neuron.corpus.neuron_watch import NeuronWatch, Seen
 from an_neuron.corpus.reader import Reader
 from an_neuron.corpus.recorded import Recorded
 from an_neuron.errors import UserError, is_out_of_memory
+from an_neuron.model.hooks import hooked
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,12 @@ class RowReader(Protocol):
 
 
 def record(
-    reader: Reader, rows: Any, first: int = 0, upto: int | None = None, size: int | None = None
+    reader: Reader,
+    rows: Any,
+    first: int = 0,
+    upto: int | None = None,
+    size: int | None = None,
+    watch: NeuronWatch | None = None,
 ) -> Iterator[Recorded]:
     """Read rows of a corpus.
 
@@ -50,6 +57,8 @@ def record(
         Which rows; all if not given. Their values are those of a pass over all rows, bit for bit.
     size
         How many rows run at once; what suits the device if not given.
+    watch
+        Gathers statistics of every neuron of some layers meanwhile.
 
     Yields
     ------
@@ -62,14 +71,20 @@ def record(
         If a token id is not in the vocabulary, an activation, margin or other value is not finite (the message says
         where), or not even a row fits the device.
     """
-    for batch, parts in read_rows(reader, rows, first, upto, size, "corpus"):
+    for batch, parts in read_rows(reader, rows, first, upto, size, "corpus", watch):
         recorded = Recorded(*parts)
         _check_finite(reader, recorded, batch.first)
         yield recorded
 
 
 def read_rows(
-    reader: RowReader, rows: Any, first: int = 0, upto: int | None = None, size: int | None = None, what: str = "corpus"
+    reader: RowReader,
+    rows: Any,
+    first: int = 0,
+    upto: int | None = None,
+    size: int | None = None,
+    what: str = "corpus",
+    watch: NeuronWatch | None = None,
 ) -> Iterator[tuple[Batch, list[np.ndarray]]]:
     """Read rows of a corpus in batches; parameters and errors are those of `record`, but any value may stand there.
 
@@ -77,6 +92,8 @@ def read_rows(
     ----------
     what
         Name of the progress.
+    watch
+        As for `record`.
 
     Yields
     ------
@@ -85,24 +102,30 @@ def read_rows(
     """
     upto, n_ctx = len(rows) if upto is None else upto, rows.shape[1]
     size = size or rows_per_batch(n_ctx, reader.device.type == "cpu")
-    flights = _launched(reader, rows, first, upto, size)
+    flights = _launched(reader, rows, first, upto, size, watch)
     with tqdm(total=(upto - first) * n_ctx, desc=what, unit="token", unit_scale=True, mininterval=2) as progress:
         for flight in _one_behind(flights):
-            yield flight.batch, flight.fetch()
+            parts = flight.fetch()
+            if watch:
+                watch.add(flight.batch, n_ctx, flight.seen)
+            yield flight.batch, parts
             progress.update((flight.batch.upto - flight.batch.first) * n_ctx)
 
 
 class _Flight:
     """A batch on its way through the device."""
 
-    def __init__(self, reader: RowReader, rows: Any, batch: Batch) -> None:
+    def __init__(self, reader: RowReader, rows: Any, batch: Batch, watch: NeuronWatch | None) -> None:
         self.batch = batch
+        self.seen: dict[int, Seen] = {}
         ids = checked_ids(reader, rows[batch.start : batch.stop], batch.start)
         sent = torch.from_numpy(ids.astype(np.int64))
         if reader.device.type == "cuda":
             sent = sent.pin_memory()
-        parts = reader.read(sent.to(reader.device, non_blocking=True))
-        self._parts = [part.to("cpu", non_blocking=True) for part in parts]  # pinned where that helps
+        with hooked(watch.hooks(batch, len(ids), self.seen) if watch else []):
+            parts = reader.read(sent.to(reader.device, non_blocking=True))
+        self._parts = _sent_home(parts)
+        self.seen = {layer: Seen(*_sent_home(seen)) for layer, seen in self.seen.items()}
         self._arrived: torch.cuda.Event | None = None
         if reader.device.type == "cuda":
             self._arrived = torch.cuda.Event()
@@ -117,11 +140,17 @@ class _Flight:
         return [part[..., self.batch.kept, :].numpy() for part in self._parts]
 
 
-def _launched(reader: RowReader, rows: Any, first: int, upto: int, size: int) -> Iterator[_Flight]:
+def _sent_home(parts: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    return [part.to("cpu", non_blocking=True) for part in parts]  # pinned where that helps
+
+
+def _launched(
+    reader: RowReader, rows: Any, first: int, upto: int, size: int, watch: NeuronWatch | None
+) -> Iterator[_Flight]:
     """Launch one batch after the other; after running out of memory, with half as many rows."""
     while first < upto:
         try:
-            flight = _Flight(reader, rows, batch_from(first, upto, size))
+            flight = _Flight(reader, rows, batch_from(first, upto, size), watch)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

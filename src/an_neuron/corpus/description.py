@@ -63,8 +63,8 @@ DESCRIPTION = Schema(
     },
     {
         **PASS_ATTRIBUTES,
-        "token": "the studied token",
-        "token_id": "its id",
+        "token": "the studied token; of a group its tokens, with slashes between them",
+        "token_id": "its id; of a group that of its first token",
         "layer": "the neuron's layer",
         "index": "the neuron's number in its layer",
         "n_tokens": "tokens of the corpus",

@@ -6,12 +6,21 @@ or the sum of the shards' summaries. The shards are named relative to it, so a f
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, PASS_ATTRIBUTES, VALUE_FIELDS, add_counts
+from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places, read_choice_places
+from an_neuron.corpus.recorded import (
+    ASSOCIATION_FIELDS,
+    COUNT_FIELDS,
+    PASS_ATTRIBUTES,
+    VALUE_FIELDS,
+    add_counts,
+    stored_token_ids,
+)
 from an_neuron.corpus.rows import TOKENS
 from an_neuron.corpus.shards import SHARD
 from an_neuron.corpus.summaries import SUMMARY_FIELDS, Summary, add_summaries, read_summary
@@ -29,13 +38,14 @@ GATHERED = Schema(
         "token_id": Field("row pos", "int32", "token id", "tokens of the corpus, BOS first"),
         **VALUE_FIELDS,
         **SUMMARY_FIELDS,
+        **CHOICE_FIELDS,
     },
     {
         **PASS_ATTRIBUTES,
         "n_rows": "rows of the corpus",
     },
 )
-IDENTITY = ("association_token_id", "association_layer", "association_index")
+IDENTITY = ("association_layer", "association_index")
 
 
 def gather(
@@ -62,13 +72,12 @@ def gather(
         If the shards do not follow upon one another from the corpus' first row to its last.
     """
     with ExitStack() as stack:
-        files = sorted((stack.enter_context(hdf5.opened(shard, SHARD)) for shard in shards), key=_first_row)
+        files = whole_pass(stack, shards)
         corpus = stack.enter_context(hdf5.opened(tokens, TOKENS))
-        _check_whole(files)
         first = files[0]
         origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}
         with hdf5.create(path, GATHERED, {**attributes, **origin}) as writer:
-            for name in ASSOCIATION_FIELDS:
+            for name in (name for name in ASSOCIATION_FIELDS if name in first):
                 writer.add(name, hdf5.loaded(first[name]))
             add_counts(writer, {name: sum(file[name][:] for file in files) for name in COUNT_FIELDS})
             writer.add("vocabulary", list(vocabulary))
@@ -78,6 +87,20 @@ def gather(
                     writer.join(name, [file[name] for file in files])
             else:
                 add_summaries(writer, [_merged(files, number) for number in range(len(first["association_name"]))])
+                add_choice_places(writer, reduce(ChoicePlaces.merged, map(read_choice_places, files)))
+
+
+def whole_pass(stack: ExitStack, shards: Sequence[Path]) -> list[h5py.File]:
+    """Open the shards of a pass, in the order of their rows.
+
+    Raises
+    ------
+    DamagedFileError
+        If they do not follow upon one another from the corpus' first row to its last.
+    """
+    files = sorted((stack.enter_context(hdf5.opened(shard, SHARD)) for shard in shards), key=_first_row)
+    _check_whole(files)
+    return files
 
 
 def _merged(files: Sequence[h5py.File], number: int) -> Summary:
@@ -96,7 +119,12 @@ def _check_whole(files: Sequence[h5py.File]) -> None:
     bounds = [(int(file.attrs["first_row"]), int(file.attrs["upto_row"])) for file in files]
     ends = [0, *(upto for _, upto in bounds)]
     alike = {
-        (file.attrs["keep"], int(file.attrs["foil_id"]), *(file[name][:].tobytes() for name in IDENTITY))
+        (
+            file.attrs["keep"],
+            int(file.attrs["foil_id"]),
+            *stored_token_ids(file),
+            *(file[name][:].tobytes() for name in IDENTITY),
+        )
         for file in files
     }
     if [first for first, _ in bounds] != ends[:-1] or ends[-1] != files[0].attrs["n_rows"] or len(alike) != 1:

@@ -5,6 +5,7 @@ The logits exist a block of the vocabulary at a time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -43,9 +44,11 @@ class TwoLargest:
 
 
 def read_logits(
-    blocks: Iterable[tuple[int, Tensor]], tokens: Sequence[int], choice: tuple[int, int] | None = None
+    blocks: Iterable[tuple[int, Tensor]], tokens: Sequence[tuple[int, ...]], choice: tuple[int, int] | None = None
 ) -> tuple[Tensor, ...]:
     """Return each token's margin over the largest other logit and the id of the largest logit, the first of equal ones.
+
+    The margin of a group of tokens is that of its largest logit over the largest one outside the group.
 
     Parameters
     ----------
@@ -53,7 +56,7 @@ def read_logits(
         The first token id of each block of the vocabulary and the block's logits, [position, block]; they are
         overwritten.
     tokens
-        Token ids.
+        The ids of each token alone, or of each group.
     choice
         The ids of an answer and a foil.
 
@@ -64,11 +67,15 @@ def read_logits(
         p(answer) + p(foil), each [position]. NaN where any logit is, but for the difference of two that are numbers.
     """
     logit: dict[int, Tensor] = {}
+    outside: dict[tuple[int, ...], Tensor] = {}  # the largest logit outside each group
     best: TwoLargest | None = None
     total: Tensor | None = None  # logarithm of the sum of the exponentials
-    wanted = {*tokens, *(choice or ())}
+    wanted, groups = {*chain(*tokens), *(choice or ())}, [ids for ids in tokens if len(ids) > 1]
     for start, logits in blocks:
         logit |= {token: logits[:, token - start].clone() for token in wanted if 0 <= token - start < logits.shape[1]}
+        for ids in groups:
+            others = _largest_without(logits, [token - start for token in ids])
+            outside[ids] = torch.maximum(outside.get(ids, others), others)
         block = TwoLargest.of_block(logits, start)
         if choice:
             part = _log_sum_of_exponentials(logits, block.largest)
@@ -76,11 +83,23 @@ def read_logits(
         best = block if best is None else best.merged(block)
     if best is None:
         raise ValueError("there are no logits")
-    margins = [logit[token] - torch.where(best.token == token, best.second, best.largest) for token in tokens]
+    for (token,) in (ids for ids in tokens if len(ids) == 1):
+        outside[(token,)] = torch.where(best.token == token, best.second, best.largest)
+    margins = [torch.stack([logit[token] for token in ids]).amax(0) - outside[ids] for ids in tokens]
     if choice is None or total is None:
         return torch.stack(margins), best.token
     answer, foil = (logit[token] for token in choice)
     return torch.stack(margins), best.token, answer - foil, (answer - total).exp() + (foil - total).exp()
+
+
+def _largest_without(logits: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return the largest logit of each position, [position, block] to [position], without columns that may be there."""
+    there = [column for column in columns if 0 <= column < logits.shape[1]]
+    held = logits[:, there].clone()
+    logits[:, there] = -torch.inf
+    largest = logits.amax(-1)
+    logits[:, there] = held
+    return largest
 
 
 def _log_sum_of_exponentials(others: Tensor, largest: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ OVERVIEW = Schema(
     "associations.csv",
     "what the corpus shows of each association",
     {
-        "token": Field("row", "text", "", "the token, in quotes"),
-        "token_id": Field("row", "int32", "token id", "its id"),
+        "token": Field("row", "text", "", "the token, or the group with slashes between its tokens, in quotes"),
+        "token_id": Field("row", "int32", "token id", "its id; of a group that of its first token"),
         "layer": Field("row", "int32", "", "the neuron's layer"),
         "index": Field("row", "int32", "", "the neuron's number in its layer"),
         "source": Field("row", "text", "", "studied, listed or exclusive"),

@@ -6,6 +6,7 @@ its neurons' activations. Logits are formed for a block of the vocabulary at a t
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ class Reader:
 
     Attributes
     ----------
+    decoder
+        The model taken apart.
     signed
         Whether negative activations write as positive ones do, as in gated MLPs.
 
@@ -64,6 +67,7 @@ class Reader:
         check_associations(bridge, associations, foil)
         decoder = Decoder(bridge, "sdpa")
         self.associations, self.precision, self.device = list(associations), precision, decoder.device
+        self.decoder = decoder
         self.d_vocab, self.signed = decoder.d_vocab, decoder.gated
         self._tokens = studied_tokens(associations)
         self._choice = None if foil is None else (associations[0].token_id, foil)
@@ -112,7 +116,7 @@ class Reader:
 def check_associations(bridge: TransformerBridge, associations: Sequence[Association], foil: int | None) -> None:
     """Refuse tokens and neurons that a model does not have."""
     cfg = bridge.cfg
-    for token in [*studied_tokens(associations), *([] if foil is None else [foil])]:
+    for token in [*chain(*studied_tokens(associations)), *([] if foil is None else [foil])]:
         if not 0 <= token < cfg.d_vocab:
             raise UserError(f"Token {token} is beyond the model's vocabulary of {cfg.d_vocab} tokens.")
     for one in associations:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +12,26 @@ from an_neuron.files.schema import Field
 
 ASSOCIATION_FIELDS = {
     "association_name": Field("association", "text", "", "name of the association's files"),
-    "association_token": Field("association", "text", "", "the studied token"),
-    "association_token_id": Field("association", "int32", "token id", "its id"),
+    "association_token": Field(
+        "association", "text", "", "the studied token; of a group its tokens, with slashes between them"
+    ),
+    "association_token_id": Field("association", "int32", "token id", "its id; of a group that of its first token"),
+    "association_further_ids": Field(
+        "association further",
+        "int32",
+        "token id",
+        "of groups the ids of the other tokens, then -1; where there are groups",
+        optional=True,
+    ),
     "association_layer": Field("association", "int32", "", "the neuron's layer"),
     "association_index": Field("association", "int32", "", "the neuron's number in its layer"),
 }
 COUNT_FIELDS = {
     "occurrences": Field(
-        "association", "int64", "tokens", "how often the token stands in the corpus, BOS positions left out"
+        "association",
+        "int64",
+        "tokens",
+        "how often the token, or one of the group, stands in the corpus, BOS positions left out",
     ),
     "top_predictions": Field("association", "int64", "tokens", "how often the token is the top prediction"),
 }
@@ -28,7 +41,8 @@ VALUE_FIELDS = {
         "token row pos",
         "float32",
         "logits",
-        "logit(token) - largest other logit, of each different token; positive = top prediction",
+        "logit(token) - largest other logit, of each different token (of a group the largest logit in it - the largest "
+        "outside); positive = top prediction",
         optional=True,
     ),
     "top_prediction": Field("row pos", "int32", "token id", "most likely next token", optional=True),
@@ -39,7 +53,7 @@ VALUE_FIELDS = {
         "row pos", "float32", "1", "p(answer) + p(foil), of the readout's softmax over the vocabulary", optional=True
     ),
 }
-"""With `keep: all`, every value; with `keep: summary` none, answer and foil are not compared then."""
+"""With `keep: all`, every value; with `keep: summary` none."""
 PASS_ATTRIBUTES = {
     "keep": "all or summary",
     "readout": "unembedding (the model's own logits) or embedding (the notebook's)",
@@ -48,6 +62,8 @@ PASS_ATTRIBUTES = {
     "foil_id": "the foil's token id; -1 where it is not compared with the answer",
 }
 """What the files of a corpus pass say of it."""
+NO_TOKEN = -1
+"""Fills up the ids of a group that is smaller than others."""
 WHOLE_NUMBERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
 
 
@@ -60,8 +76,8 @@ class Recorded:
     activation
         Each association's neuron's activation (`hook_post`), [association, row, pos].
     margin
-        logit(token) - the largest other logit, of each studied token, [token, row, pos]; positive = the token is the
-        top prediction.
+        logit(token) - the largest other logit, of each studied token or group (of a group the largest in it - the
+        largest outside), [token, row, pos]; positive = the token, or one of the group, is the top prediction.
     top_prediction
         Id of the most likely next token, [row, pos].
     logit_difference
@@ -91,7 +107,7 @@ class Kept:
     signed
         Whether negative activations write as positive ones do, as in gated MLPs: summaries then hold both sides.
     foil
-        Id of the token that the first association's is compared with, where every value is kept; None if with none.
+        Id of the token that the first association's is compared with; None if with none.
     """
 
     keep: str
@@ -100,10 +116,10 @@ class Kept:
     foil: int | None = None
 
 
-def token_places(token_ids: Sequence[int]) -> list[int]:
-    """Return where on the tokens' axis, which has each different token once, each association's token is."""
+def token_places(token_ids: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return where on the tokens' axis, which has each different token or group once, each association's is."""
     different = list(dict.fromkeys(token_ids))
-    return [different.index(token) for token in token_ids]
+    return [different.index(ids) for ids in token_ids]
 
 
 def add_associations(writer: Writer, associations: Sequence[Association]) -> None:
@@ -111,6 +127,16 @@ def add_associations(writer: Writer, associations: Sequence[Association]) -> Non
     writer.add("association_name", names_of(associations))
     for name in ("token", "token_id", "layer", "index"):
         writer.add(f"association_{name}", [getattr(association, name) for association in associations])
+    if longest := max(len(association.further_ids) for association in associations):
+        further = [list(one.further_ids) + [NO_TOKEN] * (longest - len(one.further_ids)) for one in associations]
+        writer.add("association_further_ids", further)
+
+
+def stored_token_ids(file: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Return the ids of each association's token or group, of what `add_associations` wrote to a file."""
+    first = file["association_token_id"][:][:, None]
+    further = file["association_further_ids"][:] if "association_further_ids" in file else first[:, :0]
+    return [tuple(token for token in ids if token != NO_TOKEN) for ids in np.hstack([first, further]).tolist()]
 
 
 def add_counts(writer: Writer, counts: Mapping[str, np.ndarray]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from an_neuron.corpus.associations import Association, names_of
 from an_neuron.corpus.gathering import GATHERED
-from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, token_places
+from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, COUNT_FIELDS, stored_token_ids, token_places
 from an_neuron.corpus.summaries import Summary, read_summary
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.hdf5 import Table, loaded, opened
@@ -25,12 +25,12 @@ class Recording:
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self.file = file
-        columns = {field: loaded(file[field]) for field in (*ASSOCIATION_FIELDS, *COUNT_FIELDS)}
+        columns = {field: loaded(file[field]) for field in (*ASSOCIATION_FIELDS, *COUNT_FIELDS) if field in file}
         names = columns["association_name"].tolist()
         if name not in names:
             raise DamagedFileError(file.filename, f"holds no association {name}, only {', '.join(names)}")
         self._number = names.index(name)
-        self._place = token_places(columns["association_token_id"].tolist())[self._number]
+        self._place = token_places(stored_token_ids(columns))[self._number]
         self._columns = {key.removeprefix("association_"): values[self._number] for key, values in columns.items()}
 
     @property
@@ -119,7 +119,7 @@ def read_association(path: Path, name: str) -> Table:
         return Table(path, datasets, recorded.attributes)
 
 
-def read_means(gathered: Path, associations: Sequence[Association]) -> list[float] | None:
+def read_means(gathered: Path, associations: Sequence[Association]) -> list[float]:
     """Read each neuron's mean activation over the corpus, BOS left out.
 
     Parameters
@@ -131,8 +131,8 @@ def read_means(gathered: Path, associations: Sequence[Association]) -> list[floa
 
     Returns
     -------
-    list of float or None
-        None of a pass that kept a summary.
+    list of float
+        Of each association.
 
     Raises
     ------
@@ -143,6 +143,7 @@ def read_means(gathered: Path, associations: Sequence[Association]) -> list[floa
         if loaded(file["association_name"]).tolist() != names_of(associations):
             raise DamagedFileError(gathered, "does not hold the associations of associations.json")
         if "activation" not in file:
-            return None
+            n_rows, n_ctx = file["token_id"].shape
+            return [total / (n_rows * (n_ctx - 1)) for total in file["activation_total"][:].tolist()]
         values = (file["activation"][number][:, 1:] for number in range(len(associations)))
         return [float(activation.astype(np.float64).mean()) for activation in values]

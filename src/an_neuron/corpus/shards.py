@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h5py
 import numpy as np
 
 from an_neuron.corpus.associations import Association, studied_tokens
+from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places
+from an_neuron.corpus.neuron_files import NEURON_FIELDS, add_neurons
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -27,10 +29,13 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import check_room
 from an_neuron.files.schema import Schema
 
+if TYPE_CHECKING:
+    from an_neuron.corpus.neuron_watch import NeuronWatch
+
 SHARD = Schema(
     "activations/shards/{scatteritem}.h5",
     "what the model does at each token of a part of the corpus: every value, or a summary",
-    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **COUNT_FIELDS},
+    {**ASSOCIATION_FIELDS, **VALUE_FIELDS, **SUMMARY_FIELDS, **CHOICE_FIELDS, **COUNT_FIELDS, **NEURON_FIELDS},
     {
         **PASS_ATTRIBUTES,
         "first_row": "the shard's first row",
@@ -59,6 +64,7 @@ def write_shard(
     d_vocab: int,
     kept: Kept,
     attributes: Mapping[str, Any],
+    watch: "NeuronWatch | None" = None,
 ) -> None:
     """Write a shard as the pass goes on; only its last rows are held in memory.
 
@@ -72,6 +78,8 @@ def write_shard(
         What is kept of it, and how.
     attributes
         Root attributes, readout and precision among them.
+    watch
+        What gathers statistics of every neuron while rows are recorded.
 
     Raises
     ------
@@ -81,28 +89,20 @@ def write_shard(
         If the disk has no room for the shard, before the pass begins.
     """
     check_room(path, least_bytes(part, associations, kept))
-    place = token_places([association.token_id for association in associations])
-    counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
     foil_id = -1 if kept.foil is None else kept.foil
     how = {"keep": kept.keep, "dtype": kept.dtype, "signed": int(kept.signed), "foil_id": foil_id}
     with hdf5.create(path, SHARD, {**attributes, **how, **bounds}) as writer:
         add_associations(writer, associations)
-        sink: _Sink = _Summaries(writer, place, [Summary(d_vocab, kept.signed) for _ in place], part.first)
-        if kept.keep == "all":
-            sink = _Values(writer, part, associations, kept)
-        done = part.first
+        kind = _Values if kept.keep == "all" else _Summaries
+        sinks: list[_Sink] = [kind(writer, part, associations, d_vocab, kept), _Counts(writer, part, associations)]
         for rows in recorded:
-            sink.add(rows)
-            upto = done + len(rows.top_prediction)
-            ids = part.rows[done:upto, 1:]
-            counts["occurrences"] += [int((ids == association.token_id).sum()) for association in associations]
-            counts["top_predictions"] += (rows.margin > 0).sum((1, 2))[place]
-            done = upto
-        if done != part.upto:
-            raise ValueError(f"rows up to {part.upto} were to be recorded, not {done}")
-        sink.finish()
-        add_counts(writer, counts)
+            for sink in sinks:
+                sink.add(rows)
+        for sink in sinks:
+            sink.finish()
+        if watch and watch.statistics:
+            add_neurons(writer, watch.layers, watch.statistics)
 
 
 def least_bytes(part: Part, associations: Sequence[Association], kept: Kept) -> int:
@@ -121,10 +121,33 @@ class _Sink(Protocol):
     def finish(self) -> None: ...
 
 
+class _Counts:
+    """Counts how often each association's token occurs, and is the top prediction."""
+
+    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association]) -> None:
+        self._writer, self._part, self._done, self._associations = writer, part, part.first, associations
+        self._place = token_places([association.token_ids for association in associations])
+        self._counts = {name: np.zeros(len(associations), np.int64) for name in COUNT_FIELDS}
+
+    def add(self, recorded: Recorded) -> None:
+        upto = self._done + len(recorded.top_prediction)
+        ids = self._part.rows[self._done : upto, 1:]
+        self._counts["occurrences"] += [int(np.isin(ids, one.token_ids).sum()) for one in self._associations]
+        self._counts["top_predictions"] += (recorded.margin > 0).sum((1, 2))[self._place]
+        self._done = upto
+
+    def finish(self) -> None:
+        if self._done != self._part.upto:
+            raise ValueError(f"rows up to {self._part.upto} were to be recorded, not {self._done}")
+        add_counts(self._writer, self._counts)
+
+
 class _Values:
     """Writes every value, a whole chunk at a time, so that none is compressed twice."""
 
-    def __init__(self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], kept: Kept) -> None:
+    def __init__(
+        self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], _d_vocab: int, kept: Kept
+    ) -> None:
         self._dtype, self._limit = kept.dtype, float(np.finfo(kept.dtype).max)
         n_rows, n_ctx = part.upto - part.first, part.rows.shape[1]
         n_chunks = -(-n_rows // max(1, CHUNK // n_ctx))
@@ -183,16 +206,25 @@ class _Buffer:
 
 
 class _Summaries:
-    """Keeps a summary of each association, and writes them at the end."""
+    """Keeps a summary of each association, and the places of the choice; writes them at the end."""
 
-    def __init__(self, writer: hdf5.Writer, place: Sequence[int], summaries: Sequence[Summary], first_row: int) -> None:
-        self._writer, self._place, self._summaries, self._row = writer, place, summaries, first_row
+    def __init__(
+        self, writer: hdf5.Writer, part: Part, associations: Sequence[Association], d_vocab: int, kept: Kept
+    ) -> None:
+        self._writer, self._row = writer, part.first
+        self._place = token_places([association.token_ids for association in associations])
+        self._summaries = [Summary(d_vocab, kept.signed) for _ in associations]
+        self._choice: ChoicePlaces | None = None
 
     def add(self, recorded: Recorded) -> None:
         for number, summary in enumerate(self._summaries):
             margin = recorded.margin[self._place[number]]
             summary.add(recorded.activation[number], margin, recorded.top_prediction, self._row)
+        choice = ChoicePlaces.of(recorded, self._row)
+        self._choice = self._choice.merged(choice) if self._choice else choice
         self._row += len(recorded.top_prediction)
 
     def finish(self) -> None:
         add_summaries(self._writer, self._summaries)
+        if self._choice:
+            add_choice_places(self._writer, self._choice)

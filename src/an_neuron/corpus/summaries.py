@@ -18,24 +18,26 @@ from an_neuron.files.schema import Field
 
 N_EXAMPLES = 20
 """How many of the most activating places are kept, at each end."""
+UNIT = 2.0**-20
+"""To what activations are rounded before they are summed up."""
 STEPS = 32
 """Bins of activation in an octave; like floating-point numbers, they are of equal width within it."""
 
 
-def _octaves(low: int, high: int, steps: int) -> np.ndarray:
+def octaves(low: int, high: int, steps: int) -> np.ndarray:
     """Return bin edges from 2**low to 2**high, with equal steps inside each octave."""
     starts = 2.0 ** np.arange(low, high)
     return np.append((starts[:, None] * (1 + np.arange(steps) / steps)).ravel(), 2.0**high)
 
 
-ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, STEPS), [np.inf]])
+ACTIVATION_EDGES = np.concatenate([[-np.inf, 0.0], octaves(-8, 16, STEPS), [np.inf]])
 """Edges of the activation's bins. The first bin holds all that is not positive; a bin holds its upper edge.
 
 Those of a signed neuron are mirrored at 0, and hold the edge that is farther from 0.
 """
-OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], _octaves(-8, 16, 1), [np.inf]])
+OCTAVE_EDGES = np.concatenate([[-np.inf, 0.0], octaves(-8, 16, 1), [np.inf]])
 """Edges of the coarser bins in which predictions are counted."""
-_MARGINS = _octaves(-4, 8, 8)
+_MARGINS = octaves(-4, 8, 8)
 MARGIN_EDGES = np.concatenate([[-np.inf], -_MARGINS[::-1], [0.0], _MARGINS, [np.inf]])
 """Edges of the margin's bins; those above 0 hold the places at which the token is the top prediction."""
 N_BINS = len(ACTIVATION_EDGES) - 1
@@ -118,6 +120,8 @@ class Summary:
         The most activating places.
     lowest
         Those of the lowest activations, of a signed neuron.
+    total
+        Sum of the activations but those of BOS, each rounded to a multiple of `UNIT`: up to 8e9 exact, in any order.
     """
 
     def __init__(self, d_vocab: int, signed: bool = False) -> None:
@@ -128,10 +132,12 @@ class Summary:
         self.count = np.zeros((n_bins, len(MARGIN_EDGES) - 1), np.int64)
         self.prediction_count = np.zeros((n_octaves, d_vocab), np.int64)
         self.places, self.lowest = no_places(), no_places()
+        self.total = 0.0
 
     def add(self, activation: np.ndarray, margin: np.ndarray, top_prediction: np.ndarray, first_row: int) -> None:
         """Add the next rows, each [row, pos]; first_row says where in the corpus they begin."""
         np.add.at(self.count, (sided_bins(activation, ACTIVATION_EDGES, self.signed), bins(margin, MARGIN_EDGES)), 1)
+        self.total += float(np.rint(activation[:, 1:].astype(np.float64) / UNIT).sum() * UNIT)
         np.add.at(self.prediction_count, (sided_bins(activation, OCTAVE_EDGES, self.signed), top_prediction), 1)
         row, pos = np.indices(activation.shape, dtype=np.int32)
         columns = (activation, margin, row + np.int32(first_row), pos, top_prediction)
@@ -143,6 +149,7 @@ class Summary:
     def merge(self, other: "Summary") -> None:
         """Add the summary of another part of the corpus."""
         self.count += other.count
+        self.total += other.total
         self.prediction_count += other.prediction_count
         self._keep_largest(other.places)
         self._keep_lowest(other.lowest)
@@ -187,6 +194,9 @@ SUMMARY_FIELDS = {
         "tokens with an activation in this octave, by top prediction; of signed neurons octaves below 0 come first",
         optional=True,
     ),
+    "activation_total": Field(
+        "association", "float64", "", "sum of the neuron's activations, BOS left out", optional=True
+    ),
     **_place_fields("place", "association place", "at the most activating places, best first"),
     **_place_fields(
         "lowest",
@@ -201,6 +211,7 @@ def add_summaries(writer: Writer, summaries: Sequence[Summary]) -> None:
     """Add the summary of each association."""
     writer.add("count", [summary.count for summary in summaries], **WHOLE_NUMBERS)
     writer.add("prediction_count", [summary.prediction_count for summary in summaries], **WHOLE_NUMBERS)
+    writer.add("activation_total", [summary.total for summary in summaries])
     for name in COLUMNS:
         writer.add(f"place_{name}", [getattr(summary.places, name) for summary in summaries])
         if all(summary.signed for summary in summaries):
@@ -212,6 +223,7 @@ def read_summary(file: h5py.File, number: int) -> Summary:
     summary = Summary(file["prediction_count"].shape[-1], bool(file.attrs["signed"]))
     summary.count = file["count"][number]
     summary.prediction_count = file["prediction_count"][number]
+    summary.total = float(file["activation_total"][number])
     summary.places = Places(*(file[f"place_{name}"][number] for name in COLUMNS))
     if summary.signed:
         summary.lowest = Places(*(file[f"lowest_{name}"][number] for name in COLUMNS))

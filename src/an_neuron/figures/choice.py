@@ -107,7 +107,9 @@ def _sum(attributes: Mapping[str, Any]) -> str:
 
 
 def _where(attributes: Mapping[str, Any]) -> str:
-    counts = f"{attributes['n_positions']:,} positions in {attributes['n_rows']:,} rows"
+    counts = f"{attributes['n_held']:,} positions in {attributes['n_rows']:,} rows"
+    if attributes["n_held"] < attributes["n_positions"]:
+        counts = f"{counts}, drawn evenly from {attributes['n_positions']:,},"
     return f"{counts} where {_sum(attributes)} > {attributes['least_expected']:g}"
 
 

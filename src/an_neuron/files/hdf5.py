@@ -229,7 +229,7 @@ def _is_of_kind(dtype: np.dtype, kind: str) -> bool:
     """Return whether values are stored as those of a field's kind; scores may be stored in less room."""
     if kind == "text":
         return h5py.check_string_dtype(dtype) is not None
-    return bool(dtype.kind == {"float32": "f", "int32": "i", "int64": "i", "bool": "b"}[kind])
+    return bool(dtype.kind == {"float32": "f", "float64": "f", "int32": "i", "int64": "i", "bool": "b"}[kind])
 
 
 def _check_sources(file: h5py.File) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-KINDS = ("float32", "int32", "int64", "bool", "text")
+KINDS = ("float32", "float64", "int32", "int64", "bool", "text")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Field:
     dims
         Names of the axes, separated by spaces; fields of a file that share a name share that axis' length.
     kind
-        How values are stored: float32 for scores, int32 for ids, int64 for counts, bool, or text (UTF-8).
+        How values are stored: float32 for scores, float64 for sums, int32 for ids, int64 for counts, bool, or text
+        (UTF-8).
     unit
         "" for numbers without one.
     description

@@ -42,6 +42,11 @@ def visible(text: Any, length: int | None = None) -> str:
     return html.escape(printable(text, length), quote=False)
 
 
+def group_text(tokens: Iterable[str]) -> str:
+    """Return how a group of tokens is called in text: its tokens, with a slash between them; a single one as it is."""
+    return "/".join(tokens)
+
+
 def token_labels(tokens: Iterable[str]) -> list[str]:
     """Return tokens in quotes, long ones cut, so that labels stay short."""
     return [f"'{visible(token, 10)}'" for token in tokens]

@@ -81,7 +81,7 @@ class Value(OtherRun):
 
 @dataclass(frozen=True)
 class Mean(OtherRun):
-    """The mean of a site over some text (`means.mean_over`).
+    """The mean of a site over some text (`means.mean_over`), or over a corpus (`corpus.neuron_means`).
 
     Attributes
     ----------

@@ -183,6 +183,7 @@ def _are_prompts(given: object) -> bool:
 def _study_mistakes(study: Config) -> Iterator[str]:
     yield from _model_mistakes(study["model"])
     yield from _corpus_mistakes(study["corpus"])
+    yield from _association_mistakes(study.get("associations"))
     if study["answer"] == study["foil"]:
         yield f"foil: answer and foil are both {study['answer']!r}; choose a foil that the model could say instead."
     published = study.get("published")
@@ -233,6 +234,12 @@ def _corpus_mistakes(corpus: Config) -> Iterator[str]:
         yield from _said("corpus.sha256", check_book, Path(file), sha256)
     if isinstance(encoding, str):
         yield from _said("corpus.encoding", check_charset, encoding)
+
+
+def _association_mistakes(associations: object) -> Iterator[str]:
+    for number, listed in enumerate(associations if isinstance(associations, list) else ()):
+        if isinstance(listed, dict) and ("token" in listed) == ("tokens" in listed):
+            yield f"associations[{number}]: give either token or tokens, a group in the place of one."
 
 
 def _model_mistakes(model: Config) -> Iterator[str]:

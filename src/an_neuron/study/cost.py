@@ -20,6 +20,8 @@ MODEL_MB = {"patching": 2000, "corpus": 3000, "processing": 2000}
 """What it takes besides, libraries included."""
 RATE = {True: 3e10, False: 5e12}
 """Operations a second that a CPU (True) or an accelerator makes at least."""
+NEURON_BYTES = 16_000
+"""Of memory for the statistics of a neuron: its counts by bin, those of the next part, and their sums."""
 BYTES_PER_TOKEN = 3
 """Of a text; English has about four."""
 TEXT_BYTES = 600
@@ -44,6 +46,18 @@ def model_mb(kind: str, shape: Shape) -> int:
         The model's sizes.
     """
     return MODEL_MB[kind] + int(MODEL_COPIES[kind] * weight_bytes(shape) / 1e6)
+
+
+def watched_mb(shape: Shape, neurons: str | list[int]) -> int:
+    """Return the megabytes of a job that holds the statistics of every neuron of some layers, or adds up parts' ones.
+
+    Parameters
+    ----------
+    neurons
+        `all`, `none` or a list of layers.
+    """
+    n_layers = {"all": shape.n_layers, "none": 0}[neurons] if isinstance(neurons, str) else len(neurons)
+    return 500 + n_layers * shape.d_mlp * NEURON_BYTES // 10**6
 
 
 def model_minutes(shape: Shape, operations: float, on_cpu: bool) -> int:

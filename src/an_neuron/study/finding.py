@@ -185,8 +185,10 @@ def _choice(read: Mapping[str, Table], neuron: str) -> Iterator[str]:
     of = read["choice"].attributes
     if not of["n_positions"]:
         return
+    drawn = f"{of['n_held']:,} places drawn from " if of["n_held"] < of["n_positions"] else ""
     yield (
-        f'At the {of["n_positions"]:,} places of the corpus where "{of["token"]}" or "{of["foil"]}" is to be expected, '
+        f'At {drawn}the {of["n_positions"]:,} places of the corpus where "{of["token"]}" or "{of["foil"]}" is to be '
+        "expected, "
         f"activation and logit difference correlate: {_interval(of, 'pearson')} (Pearson), "
         f"{_interval(of, 'spearman')} (Spearman), with 95 % intervals."
     )

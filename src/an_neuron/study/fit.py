@@ -69,15 +69,25 @@ def _listed_associations(study: Config) -> dict[str, Config]:
     """Return the associations that a study lists, by their places, if they are whole enough to look into."""
     associations = study.get("associations")
     listed = enumerate(associations if isinstance(associations, list) else ())
-    return {f"associations[{n}]": one for n, one in listed if isinstance(one, dict) and are_texts(one, "token")}
+    return {f"associations[{n}]": one for n, one in listed if isinstance(one, dict)}
 
 
 def _token_mistakes(study: Config, tokenizer: Tokenizer, shape: Shape) -> Iterator[str]:
-    for where, listed in _listed_associations(study).items():
+    for where, token in _listed_tokens(study).items():
         try:
-            tokenizer.check_vocabulary([single_token(tokenizer, listed["token"])], shape.d_vocab)
+            tokenizer.check_vocabulary([single_token(tokenizer, token)], shape.d_vocab)
         except UserError as error:
-            yield f"{where}.token: {error}"
+            yield f"{where}: {error}"
+
+
+def _listed_tokens(study: Config) -> dict[str, str]:
+    """Return the tokens of the associations that a study lists, alone or in groups, by their places."""
+    tokens: dict[str, Any] = {}
+    for where, listed in _listed_associations(study).items():
+        tokens[f"{where}.token"] = listed.get("token")
+        group = listed.get("tokens")
+        tokens |= {f"{where}.tokens[{n}]": token for n, token in enumerate(group if isinstance(group, list) else ())}
+    return {where: token for where, token in tokens.items() if isinstance(token, str)}
 
 
 def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
@@ -93,10 +103,10 @@ def _neuron_mistakes(study: Config, shape: Shape) -> Iterator[str]:
 
 
 def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
-    layers = study.get("layers")
-    for layer in layers if isinstance(layers, list) else ():
-        if type(layer) is int and not 0 <= layer < shape.n_layers:
-            yield f"layers: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
+    for key, layers in {"layers": study.get("layers"), "corpus.neurons": study["corpus"].get("neurons")}.items():
+        for layer in layers if isinstance(layers, list) else ():
+            if type(layer) is int and not 0 <= layer < shape.n_layers:
+                yield f"{key}: {layer} is out of range; this model has layers 0 to {shape.n_layers - 1}."
     n_ctx = study["corpus"].get("n_ctx")
     if type(n_ctx) is int and n_ctx > shape.n_ctx:
         yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."

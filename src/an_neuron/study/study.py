@@ -4,15 +4,16 @@ Snakemake reads this module at each start, so what takes long to import is impor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
-from an_neuron.files.texts import neuron_name, parse_neuron
+from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
+from an_neuron.study.listed import Listed
 from an_neuron.study.model import Model
 
 AUTO = "auto"
@@ -34,15 +35,6 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An association that a study lists: a token's text and a neuron."""
-
-    token: str
-    layer: int
-    index: int
-
-
-@dataclass(frozen=True)
 class Corpus:
     """Where a study's text comes from, how it is read, and what is kept of the pass over it."""
 
@@ -56,6 +48,7 @@ class Corpus:
     precision: str
     keep: str
     dtype: str
+    neurons: str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -117,9 +110,7 @@ class Study:
             answer=block["answer"],
             foil=block["foil"],
             neuron=None if block["neuron"] == AUTO else parse_neuron(block["neuron"]),
-            associations=tuple(
-                Listed(listed["token"], *parse_neuron(listed["neuron"])) for listed in block["associations"]
-            ),
+            associations=tuple(map(Listed.of, block["associations"])),
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
             sweep=SweepOptions(block["sweep"]["precision"]),
@@ -213,8 +204,9 @@ class Study:
         """
         if self.neuron is None or self.top:
             raise ValueError(f"the associations of {self.name} are chosen by its model")
-        listed = [(one.token, one.layer, one.index) for one in self.associations]
-        return _names(dict.fromkeys([(self.answer, *self.neuron), *listed]))
+        listed = [(one.tokens, one.layer, one.index) for one in self.associations]
+        different = dict.fromkeys([((self.answer,), *self.neuron), *listed])
+        return _names((group_text(tokens), layer, index) for tokens, layer, index in different)
 
     def studied_association(self, layer: int, index: int) -> str:
         """Return the name in files of the association of the answer and the studied neuron."""
@@ -239,12 +231,22 @@ class Study:
         return {"readout": self.readout, "precision": corpus.precision, "keep": corpus.keep, "dtype": corpus.dtype}
 
     @property
+    def watched_neurons(self) -> str | list[int]:
+        """Of which layers the corpus pass watches every neuron: `all`, `none`, or a list."""
+        return self.corpus.neurons if isinstance(self.corpus.neurons, str) else [*self.corpus.neurons]
+
+    @property
+    def watches_neurons(self) -> bool:
+        """Whether it watches every neuron of some layer."""
+        return self.corpus.neurons != "none"
+
+    @property
     def choice(self) -> dict[str, Any]:
         """From what associations are chosen: answer, neuron (None where the sweep decides), associations and top."""
         return {
             "answer": self.answer,
             "neuron": self.neuron and dict(zip(("layer", "index"), self.neuron, strict=True)),
-            "associations": [asdict(listed) for listed in self.associations],
+            "associations": [_builtin(listed) for listed in self.associations],
             "top": self.top,
         }
 
@@ -266,16 +268,15 @@ class Study:
         if "neuron" in values:
             values["neuron"] = AUTO if self.neuron is None else neuron_name(*self.neuron)
         if "associations" in values:
-            values["associations"] = [
-                {"token": one.token, "neuron": neuron_name(one.layer, one.index)} for one in self.associations
-            ]
+            values["associations"] = [listed.written for listed in self.associations]
         return {key: value for key, value in values.items() if value is not None}
 
 
 def _corpus(block: Mapping[str, Any]) -> Corpus:
     """Make a corpus from its block; keys without a default may lack."""
     values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
-    return Corpus(**values)
+    neurons = values["neurons"]
+    return Corpus(**{**values, "neurons": tuple(sorted(neurons)) if isinstance(neurons, list) else neurons})
 
 
 def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from an_neuron.congruence.exclusive import mutually_exclusive
+from an_neuron.congruence.exclusive import EXCLUSIVE, mutually_exclusive, write_exclusive
 from an_neuron.congruence.ranking import TopNeurons, TopTokens, rank_congruence, write_top_neurons, write_top_tokens
 from an_neuron.files import hdf5
 
@@ -49,6 +49,16 @@ def test_mutually_best_associations_are_ranked_by_the_product_of_their_gaps(stor
 def test_a_larger_product_comes_first_whatever_the_token_id(stored):
     products = [*PRODUCTS[:4], [-2, -3, -4, 8.5]]  # 10.5 * 2.5
     assert mutually_exclusive(*stored(products), number=2) == [SO, THE]
+
+
+def test_every_match_is_written_with_its_gaps(stored, tmp_path):
+    write_exclusive(tmp_path / "exclusive.h5", *stored(PRODUCTS), {})
+    table = hdf5.read(tmp_path / "exclusive.h5", EXCLUSIVE)
+    assert table["token"].tolist() == [" the", " so", " an"]
+    assert list(zip(*(table[name].tolist() for name in ("token_id", "layer", "index")), strict=True)) == [THE, SO, AN]
+    assert table["token_gap"].tolist() == [4, 10, 5]
+    assert table["neuron_gap"].tolist() == [5, 2, 1]
+    assert table["product"].tolist() == [20, 20, 5]
 
 
 def test_neither_of_two_equally_good_tokens_stands_out(stored):

@@ -122,11 +122,16 @@ def test_what_a_neuron_does_is_worked_out_by_hand(micro):
     assert probability[0, 3, 0, 1] == pytest.approx(1 / (1 + 4 * np.exp(9)), rel=1e-4)
 
 
-def test_without_a_mean_two_interventions_are_left(tiny_gpt2):
-    ablator = ablator_of(tiny_gpt2.raw, means=None)
-    assert ablator.interventions == ["zero", "negated"]
-    for found, expected in zip(read(ablator), read(ablator_of(tiny_gpt2.raw)), strict=True):
-        assert (found == expected[:, [0, 1, 3]]).all()
+def test_a_group_is_where_one_of_it_follows_and_its_probability_is_the_sum(tiny_gpt2):
+    """A third association, of tokens of both others, shares the first one's neuron."""
+    first, second = ASSOCIATIONS[0], ASSOCIATIONS[1]
+    group = Association("x", first.token_id, first.layer, first.index, "listed", (second.token_id,))
+    found = ablate(ablator_of(tiny_gpt2.raw, [*ASSOCIATIONS, group], [*MEANS, MEANS[0]]), ROWS, size=2)
+    where = [(ROWS[:, 1:] == one.token_id).sum(1) for one in (first, second)]
+    assert found.sums["count"][-1].tolist() == [[of, 0, 8 - of] for of in (where[0] + where[1]).tolist()]
+    assert np.isnan(found.sums["logit_difference"][-1]).all()
+    probability = found.sums["probability"].sum(-1)
+    assert probability[-1] == pytest.approx(probability[0] + probability[1], rel=1e-5)
 
 
 def test_logits_of_a_block_of_the_vocabulary_at_a_time_change_nothing(tiny, monkeypatch):
@@ -251,7 +256,7 @@ def test_ids_beyond_the_vocabulary_are_refused_with_the_place(tiny_gpt2):
 )
 def test_what_the_model_does_not_have_is_refused(tiny_gpt2, one, foil, said):
     with pytest.raises(UserError, match=said):
-        Ablator(tiny_gpt2.raw, [Association("x", *one, "studied")], foil)
+        Ablator(tiny_gpt2.raw, [Association("x", *one, "studied")], foil, [0.0])
 
 
 def test_a_layer_without_neurons_of_one_mlp_is_refused(bridge_of):

@@ -32,8 +32,7 @@ ROWS[:, 0] = 0
 def table_of(path, means=(0.5, -0.25)):
     """Write and read a table of three rows, whose numbers are easy to add up."""
     count = np.array([[[2, 1, 7], [0, 1, 9], [1, 0, 9]], [[1, 0, 9], [0, 0, 10], [0, 0, 10]]])
-    n_interventions = 2 if means is None else 3
-    change = np.arange(1, n_interventions + 1)[None, :, None, None] * count[:, None] * [0.5, -0.25, 0.0]
+    change = np.arange(1, 4)[None, :, None, None] * count[:, None] * [0.5, -0.25, 0.0]
     sums = {"count": count, "loss": 2.0 * count, "loss_change": change}
     sums |= {"probability": 0.5 * count, "probability_change": -change / 10}
     difference = np.stack([1.0 * count[0], np.full((3, 3), np.nan)])
@@ -69,12 +68,6 @@ def test_the_summary_comes_back_as_it_was_written(tmp_path):
     pd.testing.assert_frame_equal(again, frame, check_dtype=False, atol=1e-7)
 
 
-def test_without_a_mean_that_intervention_is_left_out(tmp_path):
-    table = table_of(tmp_path / "losses.h5", means=None)
-    assert "mean" not in table.datasets
-    assert ablation_frame(table)["intervention"].unique().tolist() == ["zero", "negated"]
-
-
 def test_means_leave_out_bos(tmp_path, tiny_of):
     tiny = tiny_of("llama")
     path = gathered(tmp_path, tiny, ROWS, ASSOCIATIONS, n_shards=2, foil=15)
@@ -86,8 +79,14 @@ def test_means_leave_out_bos(tmp_path, tiny_of):
         read_means(path, ASSOCIATIONS[:1])
 
 
-def test_a_summary_has_no_means(tmp_path, tiny_of):
-    assert read_means(gathered(tmp_path, tiny_of("llama"), ROWS, ASSOCIATIONS, keep="summary"), ASSOCIATIONS) is None
+def test_a_summary_holds_the_means_whatever_the_shards(tmp_path, tiny_of):
+    tiny = tiny_of("llama")
+    every, *kept = (
+        read_means(gathered(tmp_path / f"{keep}_{n}", tiny, ROWS, ASSOCIATIONS, n, keep, size=1), ASSOCIATIONS)
+        for keep, n in (("all", 1), ("summary", 1), ("summary", 2), ("summary", 6))
+    )
+    assert kept[0] == pytest.approx(every, abs=5e-7)
+    assert kept[0] == kept[1] == kept[2]
 
 
 def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):

@@ -25,6 +25,9 @@ AN, SO = (
 )
 
 
+GROUP = Association(" a/ b", 5, 0, 0, "listed", (2,))
+
+
 def names(*tokens, layer=31, index=892):
     return association_names((token, layer, index) for token in tokens)
 
@@ -113,9 +116,11 @@ def test_a_file_of_associations_cut_short_is_named(tmp_path, kept):
         "[3]",
         "[{}]",
         '[{"token": " an", "token_id": 0, "layer": 0, "index": 0}]',
-        '[{"token": " an", "token_id": 0, "layer": 0, "index": 0, "source": "elsewhere"}]',
-        '[{"token": " an", "token_id": "0", "layer": 0, "index": 0, "source": "listed"}]',
-        '[{"token": " an", "token_id": 0, "layer": true, "index": 0, "source": "listed"}]',
+        '[{"token": " an", "token_id": 0, "layer": 0, "index": 0, "source": "elsewhere", "further_ids": []}]',
+        '[{"token": " an", "token_id": "0", "layer": 0, "index": 0, "source": "listed", "further_ids": []}]',
+        '[{"token": " an", "token_id": 0, "layer": true, "index": 0, "source": "listed", "further_ids": []}]',
+        '[{"token": " an", "token_id": 0, "layer": 0, "index": 0, "source": "listed"}]',
+        '[{"token": " an", "token_id": 0, "layer": 0, "index": 0, "source": "listed", "further_ids": [" a"]}]',
     ],
 )
 def test_a_file_of_something_else_is_named(tmp_path, content):
@@ -140,4 +145,15 @@ def test_reading_associations_needs_neither_torch_nor_hdf5():
 
 def test_each_studied_token_counts_once():
     associations = [Association("x", token, 0, 0, "listed") for token in (5, 2, 5, 9, 2)]
-    assert studied_tokens(associations) == [5, 2, 9]
+    assert studied_tokens(associations) == [(5,), (2,), (9,)]
+    assert studied_tokens([*associations, GROUP, GROUP]) == [(5,), (2,), (9,), (5, 2)]
+
+
+def test_a_group_of_tokens_is_another_association_than_one_of_them(tmp_path):
+    alone = replace(GROUP, token=" a", further_ids=())
+    assert unique([GROUP, alone, GROUP]) == [GROUP, alone]
+    write_associations(tmp_path / "associations.json", [GROUP, alone])
+    assert read_associations(tmp_path / "associations.json") == [GROUP, alone]
+    entry = json.loads((tmp_path / "associations.json").read_text("utf-8"))[0]
+    assert (entry["token"], entry["token_id"], entry["further_ids"]) == (" a/ b", 5, [2])
+    assert entry["name"] == "token_a_b_neuron_0.0"

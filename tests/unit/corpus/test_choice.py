@@ -8,7 +8,8 @@ from book_pass import gathered
 
 from an_neuron.corpus import choice
 from an_neuron.corpus.associations import Association
-from an_neuron.corpus.choice import ANSWER, FOIL, OTHER, describe_choice, next_kinds, write_choice
+from an_neuron.corpus.choice import ANSWER, CHOICE, FOIL, OTHER, describe_choice, next_kinds, write_choice
+from an_neuron.corpus.choice_places import _numbers
 from an_neuron.corpus.intervals import correlations, wilson_interval
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
@@ -106,6 +107,37 @@ def test_a_signed_neuron_that_works_by_negative_activation_has_its_bins_turned(s
 def test_a_neuron_without_a_gate_is_never_turned(tmp_path, tiny_gpt2):
     table = describe_choice(gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS, foil=FOIL_ID))
     assert (table.attributes["signed"], table.attributes["direction"]) == (0, "above")
+
+
+@pytest.mark.parametrize("n_shards", [1, 3, 20])
+def test_a_summary_says_the_same_of_the_choice(tmp_path, tiny_of, book, n_shards):
+    kept = gathered(tmp_path, tiny_of("llama"), ROWS, ASSOCIATIONS, n_shards, "summary", foil=FOIL_ID)
+    table, expected = describe_choice(kept), describe_choice(book)
+    for name in CHOICE.fields:
+        assert np.array_equal(table[name], expected[name], equal_nan=True)
+    differing = {name for name in table.attributes if table.attributes[name] != expected.attributes[name]}
+    assert differing == {"keep"}
+
+
+@pytest.mark.parametrize("n_shards", [1, 3, 20])
+def test_of_too_many_places_an_even_sample_is_held_whatever_the_shards(tmp_path, tiny_of, book, n_shards, monkeypatch):
+    monkeypatch.setattr("an_neuron.corpus.choice_places.MOST_PLACES", 20)
+    kept = gathered(tmp_path, tiny_of("llama"), ROWS, ASSOCIATIONS, n_shards, "summary", foil=FOIL_ID)
+    table, every = describe_choice(kept), describe_choice(book)
+    assert (table.attributes["n_held"], table.attributes["n_positions"]) == (20, every.attributes["n_positions"])
+    places = [list(zip(one["row"].tolist(), one["pos"].tolist(), strict=True)) for one in (table, every)]
+    chosen = np.argsort(_numbers(every["row"], every["pos"]))[:20]
+    assert places[0] == sorted(places[1][number] for number in chosen)
+    assert table["activation"].tolist() == [every["activation"][places[1].index(place)] for place in places[0]]
+    assert table["count"].sum() == 20
+
+
+def test_numbers_of_places_are_even_and_all_different():
+    row, pos = (part.ravel() for part in np.indices((300, 100)))
+    numbers = _numbers(row, pos)
+    assert len(set(numbers.tolist())) == 30_000
+    for part in (row < 30, pos < 10, (row + pos) % 10 == 0):
+        assert (numbers[part] < 2**63).mean() == pytest.approx(0.5, abs=0.03)  # three standard deviations
 
 
 def test_it_comes_back_as_it_was_written_and_with_the_same_bytes(tmp_path, book):

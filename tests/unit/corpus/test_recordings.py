@@ -14,7 +14,7 @@ from an_neuron.corpus.gathering import gather
 from an_neuron.corpus.recorded import Kept, Recorded
 from an_neuron.corpus.recordings import read_association, recording
 from an_neuron.corpus.shards import Part, write_shard
-from an_neuron.corpus.summaries import Summary
+from an_neuron.corpus.summaries import FIRST_TOP, Summary
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 
@@ -96,6 +96,32 @@ def test_a_kept_summary_is_that_of_every_value(tmp_path, tiny_gpt2, whole, monke
         assert (file["token_id"][:] == ROWS).all()
         for name in ("occurrences", "top_predictions"):
             assert (file[name][:] == other[name][:]).all()
+
+
+@pytest.mark.parametrize("keep", ["all", "summary"])
+def test_a_group_has_one_margin_and_every_occurrence_of_its_tokens(tmp_path, tiny_gpt2, whole, keep):
+    group = Association("g/h", 7, 1, 5, "listed", (8,))
+    path = gathered(tmp_path / "group", tiny_gpt2, ROWS, [*ASSOCIATIONS, group], 2, keep, size=2)
+    with recording(path, "token_g_h_neuron_1.5") as found, recording(whole, NAMES[0]) as alone:
+        attributes = found.attributes
+        assert (attributes["token"], attributes["token_id"]) == ("g/h", 7)
+        assert attributes["occurrences"] == np.isin(ROWS[:, 1:], [7, 8]).sum()
+        hits = np.isin(alone.top_prediction, [7, 8])
+        assert attributes["top_predictions"] == hits.sum()
+        assert found.summary.count[:, FIRST_TOP:].sum() == hits.sum()
+        if keep == "all":
+            assert (found.activation == alone.activation).all()
+            assert ((found.margin > 0) == hits).all()
+
+
+def test_shards_of_other_groups_do_not_fit(tmp_path, tiny_gpt2):
+    def group(other):
+        return [Association("g/x", 7, 1, 5, "studied", (other,))]
+
+    first, second = (gathered(tmp_path / str(other), tiny_gpt2, ROWS, group(other), 2, size=2) for other in (8, 9))
+    shards = [path.parent / "shards" / name for path, name in ((first, "1-of-2.h5"), (second, "2-of-2.h5"))]
+    with pytest.raises(UserError, match="or not the same associations"):
+        gather(tmp_path / "mixed.h5", shards, tmp_path / "8" / "corpus" / "tokens.h5", ["x"] * 50, {})
 
 
 def test_the_summary_of_an_association_is_that_of_its_values(whole):

@@ -22,7 +22,7 @@ def choice(activation, difference, kind, **attributes):
         "share_low": [0.03, 0.08, 0.24, 0.3, 0.34, np.nan], "share_high": [0.26, 0.42, 0.76, 0.95, 1.0, np.nan],
     }  # fmt: skip
     datasets |= {name: (np.array(values), "bin") for name, values in bins.items()}
-    n = {"n_positions": len(activation), "n_rows": 24}
+    n = {"n_positions": len(activation), "n_held": len(activation), "n_rows": 24}
     return table_of(datasets, **AXES | CORRELATIONS | n | attributes)
 
 

@@ -209,7 +209,7 @@ def fresh(folder, suffix):
 COUNT = itertools.count()
 TABLES = [schema for schema in schemas() if schema.path.endswith(".h5")]
 EXAMPLES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-KINDS = {"float32": 0.5, "int32": 7, "int64": 7, "bool": True, "text": "ä"}
+KINDS = {"float32": 0.5, "float64": 0.5, "int32": 7, "int64": 7, "bool": True, "text": "ä"}
 
 
 def table_of(schema):
@@ -321,7 +321,9 @@ PROMPTS = "part,clean,corrupted\nmain,a pear,a plum\nheld_out,an apple,a fig\n"
 PUBLISHED = "quantity,published,tolerance,source\nneurons: best,892,,paper\nneurons: best recovery,0.6,0.01,paper\n"
 COMPARED = ",".join(COMPARISON.fields) + "\npear,gpt2, an,1.2,3,0.5,0.61,,1,,measured\n"
 FETCHED = '{"origin": {"hub": "a/pear"}, "files": {"config.json": 2}}'
-ASSOCIATION = '[{"token": " an", "token_id": 3, "layer": 1, "index": 2, "source": "listed", "name": "an"}]'
+ASSOCIATION = (
+    '[{"token": " an", "token_id": 3, "layer": 1, "index": 2, "source": "listed", "further_ids": [], "name": "an"}]'
+)
 READERS = {
     "prompts.csv": (read_prompt_file, PROMPTS, False),
     "published.csv": (read_published, PUBLISHED, False),

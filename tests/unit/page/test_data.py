@@ -181,6 +181,7 @@ def choice(n_positions):
         "foil": " a",
         "least_expected": 0.2,
         "n_positions": n_positions,
+        "n_held": n_positions,
         "n_rows": 2,
         "n_resamples": 10,
     }

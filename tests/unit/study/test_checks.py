@@ -113,6 +113,27 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
             [{"token": " a b", "neuron": "0.0"}],
             "orchard.associations[0].token: ' a b' is not a single token",
         ),
+        (
+            "associations",
+            [{"tokens": [" a", " a b"], "neuron": "0.0"}],
+            "orchard.associations[0].tokens[1]: ' a b' is not a single token",
+        ),
+        (
+            "associations",
+            [{"tokens": [" a", " an"], "token": " a", "neuron": "0.0"}],
+            "orchard.associations[0]: give either token or tokens, a group in the place of one.",
+        ),
+        ("associations", [{"neuron": "0.0"}], "orchard.associations[0]: give either token or tokens, a group"),
+        (
+            "associations",
+            [{"tokens": [], "neuron": "0.0"}],
+            "orchard.associations[0].tokens: [] cannot be; expected: a group, a list of two or more different tokens",
+        ),
+        (
+            "associations",
+            [{"tokens": [" a", " a"], "neuron": "0.0"}],
+            "orchard.associations[0].tokens: [' a', ' a'] cannot be; expected: a group, a list of two or more",
+        ),
         ("associations", [{"token": " a"}], "studies.orchard.associations[0].neuron: missing; expected: a neuron"),
         ("associations", [{"token": " a", "neuron": 2.5}], "orchard.associations[0].neuron: 2.5 is a number"),
         # keys with a new name
@@ -128,6 +149,16 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("answer", "an apple", "studies.orchard.answer: 'an apple' is not a single token of this model but "),
         ("foil", " an", "studies.orchard.foil: answer and foil are both ' an'"),
         ("published", "no.csv", "studies.orchard.published: there is no file 'no.csv'"),
+        (
+            "corpus",
+            {"file": "config.yaml", "neurons": [0, 5]},
+            "studies.orchard.corpus.neurons: 5 is out of range; this model has layers 0 to 2",
+        ),
+        (
+            "corpus",
+            {"file": "config.yaml", "neurons": "some"},
+            "studies.orchard.corpus.neurons: 'some' cannot be; expected: all, none, or a list of layers",
+        ),
         ("corpus", {"file": "no.html"}, "studies.orchard.corpus.file: there is no file 'no.html'"),
         ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give either url"),
         ("corpus", {"file": "config.yaml", "n_ctx": 4096}, "studies.orchard.corpus.n_ctx: 4096 is more than the 128"),

@@ -97,7 +97,15 @@ def tables(tmp_path):
         }
         hdf5.write(paths["prompt_set"], SET, pairs, {"n_tests": 4, **NEXT_BEST})
         interval = {f"{name}{end}": pearson for name in ("pearson", "spearman") for end in ("", "_low", "_high")}
-        named = {"token": " an", "foil": " a", "n_positions": 1940, "direction": "above", **interval, **choice}
+        named = {
+            "token": " an",
+            "foil": " a",
+            "n_positions": 1940,
+            "n_held": 1940,
+            "direction": "above",
+            **interval,
+            **choice,
+        }
         hdf5.write(paths["choice"], CHOICE, {"mean_p_answer": [0.0625, 0.5, 0.875]}, named)
         hdf5.write(
             paths["association"], ASSOCIATION, {"threshold": [0]}, {"token": " an", "top_predictions": 3, "best_f1": f1}
@@ -140,7 +148,8 @@ def test_the_finding_is_told_with_its_numbers(tables):
         "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that were "
         "swept).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 (paired"
     ) in text
-    assert "1,940 places" in text
+    assert "At the 1,940 places" in text
+    assert "At 500 places drawn from the 1,940 places of the corpus" in finding(tables(n_held=500), 4, 1)
     assert "0.75 [0.75, 0.75] (Pearson)" in text
     assert 'the model gives " an" 0.06 where 4.1 is least active, and 0.88 where it is most active' in text
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from an_neuron.study.study import UNKNOWN, Listed, Study
+from an_neuron.study.listed import Listed
+from an_neuron.study.study import UNKNOWN, Study
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
@@ -68,7 +69,7 @@ def test_defaults_are_those_of_the_schema():
 def test_neurons_are_read_from_their_names():
     one = study(neuron="31.890", associations=[{"token": " though", "neuron": "28.1921"}])
     assert one.neuron == (31, 890)
-    assert one.associations == (Listed(" though", 28, 1921),)
+    assert one.associations == (Listed((" though",), 28, 1921),)
 
 
 def test_files_of_a_hub_model_lie_under_its_name_and_revision():
@@ -124,6 +125,17 @@ def test_names_of_associations_are_known_where_the_model_has_nothing_to_choose()
     assert one.studied_association(2, 5) == "token_an_neuron_2.5"
 
 
+def test_a_group_of_tokens_is_one_association():
+    group = {"tokens": [" though", " however"], "neuron": "2.5"}
+    one = study(neuron="2.5", associations=[group, {"token": " though", "neuron": "2.5"}, group])
+    assert one.associations[0] == Listed((" though", " however"), 2, 5)
+    assert one.choice["associations"][0] == {"tokens": [" though", " however"], "layer": 2, "index": 5}
+    assert one.part("associations")["associations"][:2] == [group, {"token": " though", "neuron": "2.5"}]
+    assert one.association_names() == [
+        "token_an_neuron_2.5", "token_though_however_neuron_2.5", "token_though_neuron_2.5",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("keys", [{}, {"neuron": "2.5", "top": 1}])
 def test_names_of_associations_are_not_known_where_it_has(keys):
     one = study(**keys)
@@ -147,7 +159,7 @@ def test_a_choice_of_associations_tells_layers_and_indices():
     assert one.choice == {
         "answer": " an",
         "neuron": {"layer": 2, "index": 5},
-        "associations": [{"token": " a", "layer": 0, "index": 1}],
+        "associations": [{"tokens": [" a"], "layer": 0, "index": 1}],
         "top": 0,
     }
     assert study(top=3).choice == {"answer": " an", "neuron": None, "associations": [], "top": 3}
@@ -158,6 +170,15 @@ def test_the_corpus_pass_takes_its_options_from_two_places():
     assert one.corpus_options == {
         "readout": "embedding", "precision": "highest", "keep": "summary", "dtype": "float32",
     }  # fmt: skip
+
+
+def test_watched_neurons_are_all_none_or_those_of_listed_layers():
+    for written, watched in (("all", "all"), ("none", "none"), ([4, 2], [2, 4])):
+        one = study(corpus={"file": "book.txt", "neurons": written})
+        assert one.watched_neurons == watched
+        assert one.watches_neurons == (written != "none")
+        assert one.part("corpus")["corpus"]["neurons"] == watched
+    assert not study().watches_neurons
 
 
 def test_a_part_is_what_the_configuration_says():

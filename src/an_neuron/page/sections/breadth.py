@@ -76,7 +76,7 @@ def choice_facts(table: Table) -> dict[str, Any]:
     of = table.attributes
     names_of = [f"{kind}{end}" for kind in ("pearson", "spearman") for end in ("", "_low", "_high")]
     answer, foil = quoted(of[name] for name in ("token", "foil"))
-    counts = {name: int(of[name]) for name in ("n_positions", "n_rows", "n_resamples")}
-    drawn = min(counts["n_positions"], SHOWN_POSITIONS)
+    counts = {name: int(of[name]) for name in ("n_positions", "n_held", "n_rows", "n_resamples")}
+    drawn = min(int(of["n_held"]), SHOWN_POSITIONS)
     numbers = {name: float(of[name]) for name in (*names_of, "least_expected")}
     return {"answer": answer, "foil": foil, "drawn": drawn, **counts, **numbers}
