@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from an_neuron.corpus.documents import Documents
 from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.intervals import N_RESAMPLES, Estimate, correlations, wilson_interval
 from an_neuron.corpus.recorded import PASS_ATTRIBUTES
@@ -60,7 +61,8 @@ CHOICE = Schema(
         "n_rows": "in how many rows of the corpus",
         "direction": "below where bins go from the highest activation to the lowest: of signed neurons with a negative "
         "Spearman correlation; else above",
-        "n_resamples": "bootstrap resamples of the rows",
+        "n_resamples": "bootstrap resamples",
+        "resampled": "what is drawn in them: document (rows that begin in the same one), or row",
         "pearson": "correlation of activation and logit difference",
         "pearson_low": "lower end of its 95 % interval",
         "pearson_high": "upper end",
@@ -93,7 +95,8 @@ def describe_choice(gathered: Path) -> Table:
         if "expected" not in file:
             raise DamagedFileError(gathered, "does not compare answer and foil")
         positions, attributes = _positions(file), _origin(file)
-    estimates = correlations(positions["activation"], positions["logit_difference"], positions["row"])
+        resampled, group = Documents.of_file(file).groups(len(file["token_id"]))
+    estimates = correlations(positions["activation"], positions["logit_difference"], group[positions["row"]])
     turned = attributes["signed"] and estimates["spearman"].value < 0
     attributes |= {
         "least_expected": LEAST_EXPECTED,
@@ -101,6 +104,7 @@ def describe_choice(gathered: Path) -> Table:
         "n_rows": len(np.unique(positions["row"])),
         "direction": "below" if turned else "above",
         "n_resamples": N_RESAMPLES,
+        "resampled": resampled,
         **_named(estimates),
     }
     return Table(gathered, {**positions, **_bins(positions, -1 if turned else 1)}, attributes)
@@ -111,14 +115,15 @@ def write_choice(path: Path, described: Table, attributes: Mapping[str, Any]) ->
     hdf5.write(path, CHOICE, described.datasets, {**described.attributes, **attributes})
 
 
-def next_kinds(token_id: np.ndarray, answer: int, foil: int) -> np.ndarray:
+def next_kinds(token_id: np.ndarray, answer: int, foil: int, goes_on: np.ndarray) -> np.ndarray:
     """Return which token follows at each place, [row, pos]; after a row's last comes the next row's second, after BOS.
 
-    After the corpus' last token comes none, which is neither answer nor foil.
+    After the last token of a row whose text does not go on in the next, [row] booleans, comes none, which is neither
+    answer nor foil.
     """
     following = np.full(token_id.shape, -1, token_id.dtype)
     following[:, :-1] = token_id[:, 1:]
-    following[:-1, -1] = token_id[1:, 1]
+    following[:-1, -1] = np.where(goes_on[:-1], token_id[1:, 1], -1)
     return np.where(following == answer, ANSWER, np.where(following == foil, FOIL, OTHER))
 
 
@@ -126,7 +131,8 @@ def _positions(file: h5py.File) -> dict[str, np.ndarray]:
     """Return what there is at each position where answer or foil is to be expected."""
     expected = file["expected"][...].astype(np.float32)
     chosen = expected > LEAST_EXPECTED
-    kinds = next_kinds(file["token_id"][...], int(file["association_token_id"][0]), int(file.attrs["foil_id"]))
+    answer, foil = int(file["association_token_id"][0]), int(file.attrs["foil_id"])
+    kinds = next_kinds(file["token_id"][...], answer, foil, Documents.of_file(file).continued(len(expected)))
     row, pos = np.nonzero(chosen)
     return {
         "row": row,

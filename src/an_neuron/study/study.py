@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from an_neuron.corpus.sources import book_name
+from an_neuron.corpus.sources import DATASET_LIST, book_name, corpus_files, dataset_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
@@ -16,7 +16,7 @@ from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pa
 from an_neuron.study.model import Model
 
 AUTO = "auto"
-BOOKS = "downloads/books"
+BOOKS, DATASETS = "downloads/books", "downloads/datasets"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
 MOST_HELD_OUT = 8
@@ -43,12 +43,38 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Dataset:
+    """A split of a dataset on the hub, and the column of its texts."""
+
+    name: str
+    revision: str
+    config: str | None
+    split: str
+    column: str
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """Where a study's text comes from, how it is read, and what is kept of the pass over it."""
+    """Where a study's text comes from, how it is read, and what is kept of the pass over it.
+
+    Attributes
+    ----------
+    url, file
+        Of a book, one of the two where it is one.
+    files
+        Else paths and patterns of files of documents, and `column` where in these texts are.
+    dataset
+        Else a dataset.
+    """
 
     url: str | None
     sha256: str | None
     file: str | None
+    files: tuple[str, ...] | None
+    dataset: Dataset | None
+    column: str
+    on_bad_line: str
+    packing: str
     encoding: str | None
     boilerplate: str
     n_ctx: int | None
@@ -142,15 +168,38 @@ class Study:
 
     @property
     def book_file(self) -> str:
-        """The file with the study's text, HTML or plain: a local one, or where it is downloaded to."""
+        """The file with a book's text, HTML or plain: a local one, or where it is downloaded to."""
         if self.corpus.file is not None:
             return self.corpus.file
         return f"{BOOKS}/{self.book_key}"
 
     @property
+    def has_book(self) -> bool:
+        """Whether the corpus is a book, whose text is extracted; else it is files of documents, or a dataset."""
+        return self.corpus.url is not None or self.corpus.file is not None
+
+    @property
+    def dataset_key(self) -> str:
+        """The name of a dataset's folder under downloads/datasets; studies of one split share it."""
+        return dataset_name(self.dataset_source)
+
+    @property
+    def corpus_files(self) -> list[str]:
+        """The files that the corpus is read from: a book, files of documents, or the list of a dataset's files.
+
+        Raises
+        ------
+        UserError
+            If a pattern means no file.
+        """
+        if self.corpus.dataset is not None:
+            return [f"{DATASETS}/{self.dataset_key}/{DATASET_LIST}"]
+        return [self.book_file] if self.corpus.files is None else corpus_files(self.corpus.files)
+
+    @property
     def sources(self) -> list[str]:
-        """What the study is made of: the model's files, the book, and published values."""
-        return [*self.model_files, self.book_file, *filter(None, [self.prompt_file, self.published])]
+        """What the study is made of: the model's files, the corpus, and published values."""
+        return [*self.model_files, *self.corpus_files, *filter(None, [self.prompt_file, self.published])]
 
     # The model's sizes
 
@@ -222,6 +271,27 @@ class Study:
         return {"url": self.corpus.url, "sha256": self.corpus.sha256}
 
     @property
+    def dataset_source(self) -> dict[str, str | None]:
+        """Name, revision, configuration and split of a dataset that is fetched."""
+        if self.corpus.dataset is None:
+            raise ValueError(f"the corpus of {self.name} is no dataset")
+        return {key: value for key, value in asdict(self.corpus.dataset).items() if key != "column"}
+
+    @property
+    def documents(self) -> dict[str, Any]:
+        """How the corpus is read and tokenized; the length of rows is left out where that does not depend on it."""
+        corpus = self.corpus
+        column = corpus.column if corpus.dataset is None else corpus.dataset.column
+        return {
+            "book": self.book_file if self.has_book else None,
+            "how": {"column": column, "encoding": corpus.encoding, "boilerplate": corpus.boilerplate},
+            "on_bad_line": corpus.on_bad_line,
+            "packing": corpus.packing,
+            "n_ctx": corpus.n_ctx if corpus.rows or corpus.packing != "rows" else None,
+            "rows": corpus.rows,
+        }
+
+    @property
     def corpus_options(self) -> dict[str, str]:
         """How the corpus is read, and what is kept of it."""
         corpus = self.corpus
@@ -264,6 +334,10 @@ class Study:
 def _corpus(block: Mapping[str, Any]) -> Corpus:
     """Make a corpus from its block; keys without a default may lack."""
     values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
+    if (files := values["files"]) is not None:
+        values["files"] = (files,) if isinstance(files, str) else tuple(files)
+    if (dataset := values["dataset"]) is not None:
+        values["dataset"] = Dataset(**{field.name: dataset.get(field.name) for field in fields(Dataset)})
     return Corpus(**values)
 
 

@@ -29,7 +29,7 @@ ROWS = np.random.default_rng(5).integers(1, 35, (6, 12)).astype(np.int32)
 ROWS[:, 0] = 0
 
 
-def table_of(path, means=(0.5, -0.25)):
+def table_of(path, means=(0.5, -0.25), groups=("row", [0, 1, 2])):
     """Write and read a table of three rows, whose numbers are easy to add up."""
     count = np.array([[[2, 1, 7], [0, 1, 9], [1, 0, 9]], [[1, 0, 9], [0, 0, 10], [0, 0, 10]]])
     n_interventions = 2 if means is None else 3
@@ -38,7 +38,7 @@ def table_of(path, means=(0.5, -0.25)):
     sums |= {"probability": 0.5 * count, "probability_change": -change / 10}
     difference = np.stack([1.0 * count[0], np.full((3, 3), np.nan)])
     sums |= {"logit_difference": difference, "logit_difference_change": np.stack([-change[0], np.nan * change[1]])}
-    write_losses(path, ASSOCIATIONS, means, Ablation(sums, "above", 1e-6), ORIGIN)
+    write_losses(path, ASSOCIATIONS, means, Ablation(sums, "above", 1e-6), groups, ORIGIN)
     return hdf5.read(path, LOSSES)
 
 
@@ -93,7 +93,7 @@ def test_a_summary_has_no_means(tmp_path, tiny_of):
 def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):
     found = ablate(Ablator(tiny_of("llama").raw, ASSOCIATIONS, 15, [0.5, -0.25]), ROWS)
     for name in "ab":
-        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found, ORIGIN)
+        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found, ("row", np.arange(len(ROWS))), ORIGIN)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     frame = ablation_frame(hdf5.read(tmp_path / "a.h5", LOSSES))
     first = frame.iloc[2]

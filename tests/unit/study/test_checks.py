@@ -129,7 +129,7 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ("foil", " an", "studies.orchard.foil: answer and foil are both ' an'"),
         ("published", "no.csv", "studies.orchard.published: there is no file 'no.csv'"),
         ("corpus", {"file": "no.html"}, "studies.orchard.corpus.file: there is no file 'no.html'"),
-        ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give either url"),
+        ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give one of url"),
         ("corpus", {"file": "config.yaml", "n_ctx": 4096}, "studies.orchard.corpus.n_ctx: 4096 is more than the 128"),
         ("model", {"folder": "no/where"}, "studies.orchard.model: there is no folder no/where"),
         ("model", {"hub": "a/b"}, "studies.orchard.model.revision: missing; give the 40 hexadecimal digits"),
