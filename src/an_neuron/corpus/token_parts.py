@@ -170,7 +170,8 @@ def write_part(
         writer.add("file", list(files))
         counts["n_skipped"] = documents.n_skipped
         writer.file.attrs.update(counts)
-    log.info("%s", _told(stream.length, counts))
+    if counts["n_dropped"] or counts["n_skipped"]:
+        log.warning("%s", _told(stream.length, counts))
 
 
 def _tokenized(
