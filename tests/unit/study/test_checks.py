@@ -276,7 +276,10 @@ def test_a_fetched_model_is_asked_while_snakemake_plans(config, tmp_path, monkey
 
 def test_unknown_default_study_lists_the_known_ones(config):
     config["default_study"] = "orchid"
-    assert "default_study: there is no study 'orchid'; known studies: an_neuron, an_neuron_pile, smollm2, orchard." in mistakes(config)
+    assert (
+        "default_study: there is no study 'orchid'; known studies: an_neuron, an_neuron_pile, smollm2, orchard."
+        in mistakes(config)
+    )
 
 
 def test_prompts_of_different_length_show_both_tokenizations(config, orchard):
