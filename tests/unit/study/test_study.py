@@ -95,6 +95,37 @@ def test_a_local_book_is_used_where_it_lies():
     assert one.sources[-1] == "book.txt"
 
 
+def test_documents_come_from_files_or_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jsonl", "a.jsonl", "c.txt"):
+        (tmp_path / name).touch()
+    one, several = study(corpus={"files": "c.txt"}), study(corpus={"files": ["c.txt", "?.jsonl"], "column": "body"})
+    assert (one.corpus_files, one.has_book) == (["c.txt"], False)
+    assert several.corpus_files == several.sources[1:] == ["c.txt", "a.jsonl", "b.jsonl"]
+    assert several.documents == {
+        "book": None,
+        "how": {"column": "body", "encoding": None, "boilerplate": "keep"},
+        "on_bad_line": "stop",
+        "packing": "rows",
+        "n_ctx": None,
+        "rows": None,
+    }
+    of_hub = {"name": "a/b", "revision": "0" * 40, "split": "test", "column": "story"}
+    whole, again = study(corpus={"dataset": of_hub}), study(corpus={"dataset": {**of_hub, "column": "title"}})
+    assert whole.dataset_source == {"name": "a/b", "revision": "0" * 40, "config": None, "split": "test"}
+    assert whole.corpus_files == again.corpus_files == [f"downloads/datasets/{whole.dataset_key}/dataset.json"]
+    assert whole.documents["how"]["column"] == "story"
+    assert whole.part("corpus")["corpus"]["dataset"] == of_hub
+
+
+def test_a_book_is_one_document_and_the_length_of_rows_matters_where_less_is_read():
+    book, first = study(), study(corpus={"file": "book.txt", "rows": 3, "n_ctx": 9})
+    assert (book.documents["book"], book.has_book) == (book.book_file, True)
+    assert (first.documents["n_ctx"], first.documents["rows"]) == (9, 3)
+    assert study(corpus={"file": "book.txt", "n_ctx": 9}).documents["n_ctx"] is None
+    assert study(corpus={"file": "book.txt", "n_ctx": 9, "packing": "documents"}).documents["n_ctx"] == 9
+
+
 def test_a_model_that_is_not_fetched_has_the_sizes_of_another_in_estimates(local, monkeypatch, tmp_path):
     assert local.known_shape() == local.shape()
     assert (local.shape().n_layers, local.shape().d_mlp) == (3, 40)
