@@ -23,7 +23,9 @@ def book_source(wildcards):
     """Return the address of a downloaded book, and its checksum where a study gives one."""
     downloaded = (study for study in STUDIES.values() if study.corpus.url)
     return next(
-        study.book_source for study in downloaded if study.book_key == wildcards.book
+        study.corpus.book_source
+        for study in downloaded
+        if study.corpus.book_key == wildcards.book
     )
 
 
@@ -31,9 +33,9 @@ def fetched_dataset(wildcards):
     """Return name, revision, configuration and split of a dataset that is fetched."""
     of_hub = (study for study in STUDIES.values() if study.corpus.dataset)
     return next(
-        study.dataset_source
+        study.corpus.dataset.source
         for study in of_hub
-        if study.dataset_key == wildcards.dataset
+        if study.corpus.dataset.key == wildcards.dataset
     )
 
 
@@ -41,13 +43,13 @@ def files_of_corpus(wildcards):
     """Return what a corpus of documents is read from: its files, or the list that ends a dataset's fetch."""
     study = study_of(wildcards)
     if study.corpus.dataset:
-        return {"dataset": study.corpus_files[0]}
-    return {"files": study.corpus_files}
+        return {"dataset": study.corpus.paths[0]}
+    return {"files": study.corpus.paths}
 
 
 def n_parts(study):
     """Return into how many parts a corpus is divided while it is read: a book, or its first rows, are read by one job."""
-    return 1 if study.has_book or study.corpus.rows else config["shards"]
+    return 1 if study.corpus.is_book or study.corpus.rows else config["shards"]
 
 
 def token_parts(study):
@@ -59,9 +61,9 @@ def token_parts(study):
 def text_of_part(wildcards):
     """Return what a part of a corpus is tokenized from: the extracted text of a book, or files of documents."""
     study = study_of(wildcards)
-    if study.has_book:
+    if study.corpus.is_book:
         return {"text": f"{study.results}/corpus/text.txt"}
-    files = {} if study.corpus.dataset else {"files": study.corpus_files}
+    files = {} if study.corpus.dataset else {"files": study.corpus.paths}
     return {"listed": f"{study.results}/corpus/files.json", **files}
 
 

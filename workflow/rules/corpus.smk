@@ -1,7 +1,9 @@
 """The corpus: fetched, read part by part, tokenized, and cut into rows. A book's text is extracted first."""
 
 TARGETS["corpus"] = lambda study: [
-    *sealed(f"{study.results}/corpus/{'text.txt' if study.has_book else 'files.json'}"),
+    *sealed(
+        f"{study.results}/corpus/{'text.txt' if study.corpus.is_book else 'files.json'}"
+    ),
     *token_parts(study),
     f"{study.results}/corpus/tokens.h5",
 ]
@@ -47,7 +49,7 @@ rule fetch_dataset:
 
 rule extract_text:
     input:
-        book=of_study("book_file"),
+        book=of_study("corpus.book_file"),
         library=behind("extract_text"),
     output:
         **dict(zip(("text", "seal"), sealed("results/{study}/corpus/text.txt"))),
@@ -61,9 +63,9 @@ rule extract_text:
         mem_mb=estimated(text_mb),
         runtime=estimated(text_minutes),
     params:
-        boilerplate=lambda wildcards: study_of(wildcards).corpus.boilerplate,
-        encoding=lambda wildcards: study_of(wildcards).corpus.encoding,
-        sha256=lambda wildcards: study_of(wildcards).corpus.sha256,
+        boilerplate=of_study("corpus.boilerplate"),
+        encoding=of_study("corpus.encoding"),
+        sha256=of_study("corpus.sha256"),
     script:
         "../scripts/extract_text.py"
 
@@ -106,7 +108,7 @@ rule tokenize_corpus:
         runtime=estimated(text_minutes),
     params:
         folder=of_study("model_folder"),
-        read=of_study("documents"),
+        read=of_study("corpus.documents"),
         attributes=of_study("attributes"),
     script:
         "../scripts/tokenize_corpus.py"
@@ -128,8 +130,8 @@ rule gather_tokens:
         ENVIRONMENT
     params:
         folder=of_study("model_folder"),
-        n_ctx=lambda wildcards: study_of(wildcards).corpus.n_ctx,
-        rows=lambda wildcards: study_of(wildcards).corpus.rows,
+        n_ctx=of_study("corpus.n_ctx"),
+        rows=of_study("corpus.rows"),
         attributes=of_study("attributes"),
     script:
         "../scripts/gather_tokens.py"

@@ -50,7 +50,7 @@ def sweep(name):
 
 def corpus_tokens(study):
     """Return about how many tokens a corpus has, for estimates."""
-    text = [f"{study.results}/corpus/text.txt"] if study.has_book else []
+    text = [f"{study.results}/corpus/text.txt"] if study.corpus.is_book else []
     groups = (token_parts(study), text, known_files(study))
     counted = cost.corpus_tokens(*(list(map(Path, group)) for group in groups))
     wanted = study.corpus.rows
@@ -60,16 +60,16 @@ def corpus_tokens(study):
 def known_files(study):
     """Return the files that a corpus is read from, as far as they are known: none of a dataset to be fetched."""
     if study.corpus.dataset is None:
-        return study.corpus_files
+        return study.corpus.paths
     return (
-        fetched_files(study.corpus_files[0])
-        if os.path.exists(study.corpus_files[0])
+        fetched_files(study.corpus.paths[0])
+        if os.path.exists(study.corpus.paths[0])
         else []
     )
 
 
 def text_mb(study):
-    return cost.text_mb(corpus_tokens(study)) if study.has_book else cost.PART_MB
+    return cost.text_mb(corpus_tokens(study)) if study.corpus.is_book else cost.PART_MB
 
 
 def text_minutes(study):

@@ -8,15 +8,14 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from an_neuron.corpus.sources import DATASET_LIST, book_name, corpus_files, dataset_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
+from an_neuron.study.corpus import Corpus
 from an_neuron.study.model import Model
 
 AUTO = "auto"
-BOOKS, DATASETS = "downloads/books", "downloads/datasets"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
 MOST_HELD_OUT = 8
@@ -40,48 +39,6 @@ class Listed:
     token: str
     layer: int
     index: int
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A split of a dataset on the hub, and the column of its texts."""
-
-    name: str
-    revision: str
-    config: str | None
-    split: str
-    column: str
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Where a study's text comes from, how it is read, and what is kept of the pass over it.
-
-    Attributes
-    ----------
-    url, file
-        Of a book, one of the two where it is one.
-    files
-        Else paths and patterns of files of documents, and `column` where in these texts are.
-    dataset
-        Else a dataset.
-    """
-
-    url: str | None
-    sha256: str | None
-    file: str | None
-    files: tuple[str, ...] | None
-    dataset: Dataset | None
-    column: str
-    on_bad_line: str
-    packing: str
-    encoding: str | None
-    boilerplate: str
-    n_ctx: int | None
-    rows: int | None
-    precision: str
-    keep: str
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -139,7 +96,7 @@ class Study:
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
             top_k=int(block["top_k"]),
-            corpus=_corpus(block["corpus"]),
+            corpus=Corpus.of(block["corpus"]),
             readout=block["readout"],
             published=block.get("published"),
         )
@@ -160,46 +117,9 @@ class Study:
         return self.model.files
 
     @property
-    def book_key(self) -> str:
-        """The name of a downloaded book under downloads/books; studies of one address and checksum share it."""
-        if self.corpus.url is None:
-            raise ValueError(f"the book of {self.name} is a local file")
-        return book_name(self.corpus.url, self.corpus.sha256)
-
-    @property
-    def book_file(self) -> str:
-        """The file with a book's text, HTML or plain: a local one, or where it is downloaded to."""
-        if self.corpus.file is not None:
-            return self.corpus.file
-        return f"{BOOKS}/{self.book_key}"
-
-    @property
-    def has_book(self) -> bool:
-        """Whether the corpus is a book, whose text is extracted; else it is files of documents, or a dataset."""
-        return self.corpus.url is not None or self.corpus.file is not None
-
-    @property
-    def dataset_key(self) -> str:
-        """The name of a dataset's folder under downloads/datasets; studies of one split share it."""
-        return dataset_name(self.dataset_source)
-
-    @property
-    def corpus_files(self) -> list[str]:
-        """The files that the corpus is read from: a book, files of documents, or the list of a dataset's files.
-
-        Raises
-        ------
-        UserError
-            If a pattern means no file.
-        """
-        if self.corpus.dataset is not None:
-            return [f"{DATASETS}/{self.dataset_key}/{DATASET_LIST}"]
-        return [self.book_file] if self.corpus.files is None else corpus_files(self.corpus.files)
-
-    @property
     def sources(self) -> list[str]:
         """What the study is made of: the model's files, the corpus, and published values."""
-        return [*self.model_files, *self.corpus_files, *filter(None, [self.prompt_file, self.published])]
+        return [*self.model_files, *self.corpus.paths, *filter(None, [self.prompt_file, self.published])]
 
     # The model's sizes
 
@@ -266,32 +186,6 @@ class Study:
         return {"study": self.name, **self.model.attributes, "dtype": "float32"}
 
     @property
-    def book_source(self) -> dict[str, str | None]:
-        """Address and checksum of a book that is downloaded."""
-        return {"url": self.corpus.url, "sha256": self.corpus.sha256}
-
-    @property
-    def dataset_source(self) -> dict[str, str | None]:
-        """Name, revision, configuration and split of a dataset that is fetched."""
-        if self.corpus.dataset is None:
-            raise ValueError(f"the corpus of {self.name} is no dataset")
-        return {key: value for key, value in asdict(self.corpus.dataset).items() if key != "column"}
-
-    @property
-    def documents(self) -> dict[str, Any]:
-        """How the corpus is read and tokenized; the length of rows is left out where that does not depend on it."""
-        corpus = self.corpus
-        column = corpus.column if corpus.dataset is None else corpus.dataset.column
-        return {
-            "book": self.book_file if self.has_book else None,
-            "how": {"column": column, "encoding": corpus.encoding, "boilerplate": corpus.boilerplate},
-            "on_bad_line": corpus.on_bad_line,
-            "packing": corpus.packing,
-            "n_ctx": corpus.n_ctx if corpus.rows or corpus.packing != "rows" else None,
-            "rows": corpus.rows,
-        }
-
-    @property
     def corpus_options(self) -> dict[str, str]:
         """How the corpus is read, and what is kept of it."""
         corpus = self.corpus
@@ -329,16 +223,6 @@ class Study:
                 {"token": one.token, "neuron": neuron_name(one.layer, one.index)} for one in self.associations
             ]
         return {key: value for key, value in values.items() if value is not None}
-
-
-def _corpus(block: Mapping[str, Any]) -> Corpus:
-    """Make a corpus from its block; keys without a default may lack."""
-    values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
-    if (files := values["files"]) is not None:
-        values["files"] = (files,) if isinstance(files, str) else tuple(files)
-    if (dataset := values["dataset"]) is not None:
-        values["dataset"] = Dataset(**{field.name: dataset.get(field.name) for field in fields(Dataset)})
-    return Corpus(**values)
 
 
 def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:
