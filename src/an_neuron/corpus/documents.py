@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from an_neuron.files.hdf5 import Writer, loaded
 from an_neuron.files.schema import Field
+
+if TYPE_CHECKING:
+    import h5py
+
+    from an_neuron.files.hdf5 import Writer
 
 ROWS, DOCUMENTS = "rows", "documents"
 """How rows are made: of all documents, joined by EOS; or each of a single document."""
@@ -51,8 +54,10 @@ class Documents:
     files: Sequence[str]
 
     @classmethod
-    def of_file(cls, file: h5py.File) -> "Documents":
+    def of_file(cls, file: "h5py.File") -> "Documents":
         """Read them from corpus/tokens.h5 or activations/associations.h5."""
+        from an_neuron.files.hdf5 import loaded
+
         row, pos, number, line = (file[f"document_{name}"][...] for name in ("row", "pos", "file", "line"))
         return cls(str(file.attrs["packing"]), row, pos, number, line, loaded(file["file"]).tolist())
 
@@ -98,7 +103,7 @@ class Documents:
         return "document", begun
 
 
-def add_documents(writer: Writer, documents: Documents) -> None:
+def add_documents(writer: "Writer", documents: Documents) -> None:
     """Add the fields that say which document stands where."""
     for name in ("row", "pos", "file", "line"):
         writer.add(f"document_{name}", getattr(documents, name))

@@ -1,7 +1,7 @@
 """A part of a corpus as tokens, corpus/parts/{part}.h5: those of its documents, one after the other.
 
 Parts end where documents end, so that each is read by itself: a lost one is made alone, and many are made side by side.
-Only a batch of documents is in memory. How rows are made of the parts is told by `an_neuron.corpus.rows`.
+Only a batch of documents is in memory. How rows are made of the parts is told by `an_neuron.corpus.token_rows`.
 """
 
 import logging
@@ -16,11 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from an_neuron.corpus.documents import PACKING, ROWS
-from an_neuron.corpus.reading import Item
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 
 if TYPE_CHECKING:
+    from an_neuron.corpus.reading import Item
     from an_neuron.model.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class DocumentReader:
         How many items were no documents until now.
     """
 
-    def __init__(self, items: Iterable[tuple[int, Item]], on_bad_line: str = STOP) -> None:
+    def __init__(self, items: "Iterable[tuple[int, Item]]", on_bad_line: str = STOP) -> None:
         self._items, self._on_bad_line = items, on_bad_line
         self.n_skipped = 0
 
@@ -110,7 +110,7 @@ class DocumentReader:
             else:
                 yield file, item.line, item.text
 
-    def _skip(self, item: Item) -> None:
+    def _skip(self, item: "Item") -> None:
         if self._on_bad_line == STOP and item.mistake:
             raise item.mistake
         if not self.n_skipped:

@@ -3,8 +3,9 @@ import pytest
 
 from an_neuron.corpus.documents import DOCUMENTS, ROWS, Documents
 from an_neuron.corpus.reading import Item
-from an_neuron.corpus.rows import TOKENS, gather_tokens, pieces, row_length
+from an_neuron.corpus.rows import TOKENS, row_length
 from an_neuron.corpus.token_parts import DocumentReader, Packing, write_part
+from an_neuron.corpus.token_rows import gather_tokens, pieces
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
 from an_neuron.model.folder import Shape
