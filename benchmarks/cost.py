@@ -24,7 +24,7 @@ SHAPES = {
 }
 CORPORA = {"a book, 1,029,120": 1_029_120, "100 million": 10**8, "a billion": 10**9}
 PATCHING_SHARE, CORPUS_SHARE = 0.94, 0.86
-TOKENIZING = 400_000
+TOKENIZING = 300_000
 """Tokens a second that a job reads, tokenizes and writes on one core (tokenizing.py), rather too few."""
 SUFFIX, LENGTH = 4, 20  # the published study's prompts
 SCREEN, DRAWN = 2000, (1000, 3000, 10_000)
@@ -132,7 +132,7 @@ def main() -> None:
         "hours",
         "tokenizing a shard, minutes",
     ]
-    head += ["a prompt pair, `keep: all`", "`dtype: float16`", "`keep: summary`"]
+    head += ["an association, `keep: all`", "`dtype: float16`", "`keep: summary`"]
     rows = [corpus_row(*model, corpus, rate, arguments.hours) for model in SHAPES.items() for corpus in CORPORA]
     show(head, rows)
 
