@@ -54,8 +54,11 @@ def corpus_files(patterns: Iterable[str]) -> list[str]:
 
 
 def _matching(pattern: Path) -> list[str]:
-    """Return the files that a pattern means, sorted by name."""
-    found = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+    """Return the files that a pattern means, sorted by name; none where it is no pattern."""
+    try:
+        found = list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except (OSError, ValueError):
+        return []
     return sorted(str(path) for path in found if is_file(path))
 
 

@@ -218,6 +218,11 @@ def test_patterns_mean_files_in_the_order_of_the_list(tmp_path, monkeypatch):
     assert corpus_files([f"{tmp_path}/b[12].txt"]) == [f"{tmp_path}/b1.txt", f"{tmp_path}/b2.txt"]
     for patterns, said in (
         (["c*.txt"], r"there is no file 'c\*\.txt'"),
+        (["."], r"there is no file '\.'"),
+        (["deep"], "there is no file 'deep'"),
+        (["/"], "there is no file '/'"),
+        (["a" * 300], "there is no file 'aaa"),
+        (["a\0*"], "there is no file"),
         (["x.pdf"], r"'x\.pdf' cannot be read; give files named \.txt"),
         (["b1.txt", "b?.txt"], r"'b1\.txt' is meant twice"),
     ):
