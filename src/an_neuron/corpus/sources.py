@@ -57,7 +57,7 @@ def _matching(pattern: Path) -> list[str]:
     """Return the files that a pattern means, sorted by name; none where it is no pattern."""
     try:
         found = list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):  # of pathlib, for what is no pattern
         return []
     return sorted(str(path) for path in found if is_file(path))
 

@@ -19,6 +19,7 @@ from an_neuron.corpus.ablations import (
 )
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.associations import Association
+from an_neuron.corpus.intervals import mean_intervals
 from an_neuron.corpus.recordings import read_means
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
@@ -67,6 +68,20 @@ def test_the_summary_comes_back_as_it_was_written(tmp_path):
     write_summary(tmp_path / "summary.csv", frame)
     again = pd.read_csv(tmp_path / "summary.csv")
     pd.testing.assert_frame_equal(again, frame, check_dtype=False, atol=1e-7)
+
+
+def test_rows_of_a_document_are_drawn_together(tmp_path):
+    """Two groups of rows give the intervals of two rows that hold their sums; one group gives none."""
+    by_row = table_of(tmp_path / "rows.h5")
+    together = table_of(tmp_path / "documents.h5", groups=("document", [0, 0, 1]))
+    assert ablation_frame(together)["resampled"].unique().tolist() == ["document"]
+    change, count = by_row["loss_change"].astype(float), by_row["count"]
+    sums = (np.stack([each[0, :2].sum(0), each[0, 2]]) for each in (change[:, 0], count))
+    low, high = mean_intervals(*sums)
+    found = ablation_frame(together)[:3]
+    assert found["loss_change_low"].tolist() == pytest.approx(low.tolist())
+    assert found["loss_change_high"].tolist() == pytest.approx(high.tolist())
+    assert ablation_frame(table_of(tmp_path / "one.h5", groups=("document", [0, 0, 0])))["loss_change_low"].isna().all()
 
 
 def test_without_a_mean_that_intervention_is_left_out(tmp_path):
