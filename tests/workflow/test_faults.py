@@ -41,6 +41,7 @@ def kept(copy):
     yield copy
     for path, (content, times) in before.items():
         if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(exist_ok=True)  # Snakemake removes a folder that it empties
             path.write_bytes(content)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
