@@ -45,6 +45,7 @@ wildcard_constraints:
     head_site="|".join(HEAD_SITES),
     layers="[0-9]+-[0-9]+",
     layer="[0-9]+",
+    part="[0-9]+-of-[0-9]+",
     checksums=f"{SUMS}|{SUMS_OF_CIRCUIT}",
     index="[0-9]+",
     association=r"token_\w+_neuron_[0-9]+\.[0-9]+",

@@ -24,6 +24,8 @@ SHAPES = {
 }
 CORPORA = {"a book, 1,029,120": 1_029_120, "100 million": 10**8, "a billion": 10**9}
 PATCHING_SHARE, CORPUS_SHARE = 0.94, 0.86
+TOKENIZING = 300_000
+"""Tokens a second that a job reads, tokenizes and writes on one core (tokenizing.py), rather too few."""
 SUFFIX, LENGTH = 4, 20  # the published study's prompts
 SCREEN, DRAWN = 2000, (1000, 3000, 10_000)
 
@@ -45,7 +47,7 @@ def sweep_row(name: str, shape: Shape, rate: float) -> list[str]:
 
 
 def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float) -> list[str]:
-    """Return what a corpus pass takes, in shards of at most so many hours, and what it keeps of a prompt pair."""
+    """Return what a corpus takes, in shards whose pass is at most so many hours, and what is kept of an association."""
     n_tokens = CORPORA[corpus]
     operations = n_tokens * token_operations(shape, row_length(None, shape))
     whole = hours(operations, rate, CORPUS_SHARE)
@@ -56,6 +58,7 @@ def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float
         f"{ceil(whole / longest):,}",
         f"{operations / 1e12:,.0f}",
         number(whole),
+        number(n_tokens / ceil(whole / longest) / TOKENIZING / 60),
         size(kept_bytes(n_tokens)),
         size(kept_bytes(n_tokens, "float16")),
         size(summary.count.nbytes + summary.prediction_count.nbytes),
@@ -121,8 +124,15 @@ def main() -> None:
         "at most, where none of those drawn exceeds",
     ]
     show(head, [screening_row(*model, drawn, rate) for model in SHAPES.items() for drawn in DRAWN])
-    head = ["model", "tokens", f"jobs of at most {arguments.hours:g} h", "TFLOP", "hours"]
-    head += ["a prompt pair, `keep: all`", "`dtype: float16`", "`keep: summary`"]
+    head = [
+        "model",
+        "tokens",
+        f"jobs of at most {arguments.hours:g} h",
+        "TFLOP",
+        "hours",
+        "tokenizing a shard, minutes",
+    ]
+    head += ["an association, `keep: all`", "`dtype: float16`", "`keep: summary`"]
     rows = [corpus_row(*model, corpus, rate, arguments.hours) for model in SHAPES.items() for corpus in CORPORA]
     show(head, rows)
 

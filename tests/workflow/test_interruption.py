@@ -240,7 +240,7 @@ def test_an_unreadable_file_is_named(copy):
     text.unlink()
     text.mkdir()  # root may read whatever can be read, but no folder as a file
     (text / "inside").touch()
-    ran = copy.snakemake("--force", "results/orchard/corpus/tokens.h5", "--allowed-rules", "tokenize_corpus")
+    ran = copy.snakemake("--force", "results/orchard/corpus/parts/1-of-1.h5", "--allowed-rules", "tokenize_corpus")
     assert ran.returncode != 0
     assert "corpus/text.txt" in ran.stdout + ran.stderr
 

@@ -34,7 +34,7 @@ ASSOCIATION_FIGURES = {
 }
 ONE_ASSOCIATION = {"describe_association": 1, "list_associations": 1, "list_examples": 1, **ASSOCIATION_FIGURES}
 CORPUS = {"cache_activations": 3, "gather_activations": 1, "describe_choice": 1, **ONE_ASSOCIATION}
-BOOK = {"extract_text": 1, "tokenize_corpus": 1, **CORPUS}
+BOOK = {"extract_text": 1, "tokenize_corpus": 1, "gather_tokens": 1, **CORPUS}
 PROMPTS = {"tokenize_prompts": 1, "predict_prompts": 1, "ablate_prompts": 1, "read_logit_lens": 1, "plot_logit_lens": 1}
 ANSWER = {"measure_answer_congruence": 1, "plot_answer_dot_neurons": 1}
 RANKED = {"rank_congruence": 1, "rank_exclusive": 1, "plot_most_similar_neurons": 1, "plot_exclusive_congruence": 1}

@@ -242,7 +242,7 @@ def test_unknown_study_is_named_in_few_lines(project, name):
     ran = project.snakemake(name)
     said = ran.stdout + ran.stderr
     assert ran.returncode != 0
-    assert f"There is no study {name!r}; known studies: an_neuron, orchard, smollm2." in said
+    assert f"There is no study {name!r}; known studies: an_neuron, an_neuron_pile, orchard, smollm2." in said
     assert len(said.splitlines()) <= 5
     assert project.jobs("orchard"), "nothing is locked"
 
@@ -250,7 +250,11 @@ def test_unknown_study_is_named_in_few_lines(project, name):
 def test_a_file_of_a_word_is_no_unknown_study(project):
     (project.folder / "book").write_text("A pear and an apple. " * 200, encoding="utf-8")
     project.config["studies"]["orchard"]["corpus"] = {"file": "book"}
-    assert project.jobs("results/orchard/corpus/tokens.h5") == {"extract_text": 1, "tokenize_corpus": 1}
+    assert project.jobs("results/orchard/corpus/tokens.h5") == {
+        "extract_text": 1,
+        "tokenize_corpus": 1,
+        "gather_tokens": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,48 @@ def book_source(wildcards):
     """Return the address of a downloaded book, and its checksum where a study gives one."""
     downloaded = (study for study in STUDIES.values() if study.corpus.url)
     return next(
-        study.book_source for study in downloaded if study.book_key == wildcards.book
+        study.corpus.book_source
+        for study in downloaded
+        if study.corpus.book_key == wildcards.book
     )
+
+
+def fetched_dataset(wildcards):
+    """Return name, revision, configuration and split of a dataset that is fetched."""
+    of_hub = (study for study in STUDIES.values() if study.corpus.dataset)
+    return next(
+        study.corpus.dataset.source
+        for study in of_hub
+        if study.corpus.dataset.key == wildcards.dataset
+    )
+
+
+def files_of_corpus(wildcards):
+    """Return what a corpus of documents is read from: its files, or the list that ends a dataset's fetch."""
+    study = study_of(wildcards)
+    if study.corpus.dataset:
+        return {"dataset": study.corpus.paths[0]}
+    return {"files": study.corpus.paths}
+
+
+def n_parts(study):
+    """Return into how many parts a corpus is divided while it is read: a book, or its first rows, are read by one job."""
+    return 1 if study.corpus.is_book or study.corpus.rows else config["shards"]
+
+
+def token_parts(study):
+    """Return the files of a corpus' tokens."""
+    n = n_parts(study)
+    return [f"{study.results}/corpus/parts/{k}-of-{n}.h5" for k in range(1, n + 1)]
+
+
+def text_of_part(wildcards):
+    """Return what a part of a corpus is tokenized from: the extracted text of a book, or files of documents."""
+    study = study_of(wildcards)
+    if study.corpus.is_book:
+        return {"text": f"{study.results}/corpus/text.txt"}
+    files = {} if study.corpus.dataset else {"files": study.corpus.paths}
+    return {"listed": f"{study.results}/corpus/files.json", **files}
 
 
 def shape(study):

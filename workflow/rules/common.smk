@@ -1,6 +1,7 @@
 """What the rules share: the checked configuration, its studies, and what stands behind a rule."""
 
 import os
+from operator import attrgetter
 from pathlib import Path
 
 import yaml
@@ -55,8 +56,8 @@ def study_of(wildcards):
 
 
 def of_study(question):
-    """Return an input or params function that asks a study for one of its properties."""
-    return lambda wildcards: getattr(study_of(wildcards), question)
+    """Return an input or params function that asks a study for one of its properties, or its corpus' (`corpus.rows`)."""
+    return lambda wildcards: attrgetter(question)(study_of(wildcards))
 
 
 def processing(wildcards):

@@ -3,6 +3,7 @@
 On one machine they hold back nothing, unless --resources says how much there is. Snakemake asks again at every attempt.
 """
 
+from an_neuron.corpus.sources import fetched_files
 from an_neuron.patching.layers import named_layers
 
 
@@ -49,18 +50,30 @@ def sweep(name):
 
 def corpus_tokens(study):
     """Return about how many tokens a corpus has, for estimates."""
-    folder = Path(study.results) / "corpus"
-    return cost.corpus_tokens(
-        folder / "tokens.h5", folder / "text.txt", Path(study.book_file)
+    text = [f"{study.results}/corpus/text.txt"] if study.corpus.is_book else []
+    groups = (token_parts(study), text, known_files(study))
+    counted = cost.corpus_tokens(*(list(map(Path, group)) for group in groups))
+    wanted = study.corpus.rows
+    return min(counted, wanted * (study.corpus.n_ctx or 2048)) if wanted else counted
+
+
+def known_files(study):
+    """Return the files that a corpus is read from, as far as they are known: none of a dataset to be fetched."""
+    if study.corpus.dataset is None:
+        return study.corpus.paths
+    return (
+        fetched_files(study.corpus.paths[0])
+        if os.path.exists(study.corpus.paths[0])
+        else []
     )
 
 
 def text_mb(study):
-    return cost.text_mb(corpus_tokens(study))
+    return cost.text_mb(corpus_tokens(study)) if study.corpus.is_book else cost.PART_MB
 
 
 def text_minutes(study):
-    return cost.text_minutes(corpus_tokens(study))
+    return cost.text_minutes(corpus_tokens(study) // len(token_parts(study)))
 
 
 def table_mb(beside):

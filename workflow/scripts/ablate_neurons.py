@@ -6,6 +6,7 @@ from an_neuron.corpus.ablation import ablate
 from an_neuron.corpus.ablations import write_losses
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.associations import read_associations
+from an_neuron.corpus.documents import Documents
 from an_neuron.corpus.recordings import read_means
 from an_neuron.corpus.rows import TOKENS
 from an_neuron.files import hdf5
@@ -27,4 +28,5 @@ if __name__ == "__main__":
         model = load_model(folder, claimed(kind(snakemake.resources.device)))
         ablation = ablate(Ablator(model, associations, foil_id, means), corpus["token_id"])
         attributes = {**snakemake.params.attributes, "foil": foil, "foil_id": foil_id}
-        write_losses(Path(snakemake.output[0]), associations, means, ablation, attributes)
+        groups = Documents.of_file(corpus).groups(len(corpus["token_id"]))
+        write_losses(Path(snakemake.output[0]), associations, means, ablation, groups, attributes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from an_neuron.corpus.associations import Association
-from an_neuron.corpus.intervals import mean_intervals
+from an_neuron.corpus.intervals import mean_intervals, sums_of_groups
 from an_neuron.corpus.recorded import ASSOCIATION_FIELDS, add_associations
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
@@ -31,6 +31,7 @@ LOSSES = Schema(
     "sums over the places of each row",
     {
         **ASSOCIATION_FIELDS,
+        "group": Field("row", "int32", "", "rows of one group are drawn together for intervals"),
         "mean": Field(
             "association",
             "float32",
@@ -58,13 +59,14 @@ LOSSES = Schema(
         "foil_id": "its token id",
         "readout": "unembedding: the model's own logits",
         "precision": "highest: float32",
+        "resampled": "what a group is: document (rows that begin in the same one), or row",
         "way": "above where only the blocks from a neuron's layer on ran again, whole where the model did",
         "spot_check": "largest difference in nats from the first row's losses by plain forwards of the whole model",
     },
 )
 SUMMARY = Schema(
     "ablation/summary.csv",
-    "what the model loses over the corpus without each association's neuron; 95 % bootstrap intervals by row",
+    "what the model loses over the corpus without each association's neuron; 95 % bootstrap intervals",
     {
         "token": Field("row", "text", "", "the token, in quotes"),
         "layer": Field("row", "int32", "", "the neuron's layer"),
@@ -73,6 +75,7 @@ SUMMARY = Schema(
         "place": Field("row", "text", "", "what follows: token, foil, or something else (elsewhere)"),
         "n": Field("row", "int64", "tokens", "how many such places there are"),
         "n_rows": Field("row", "int64", "", "in how many rows of the corpus"),
+        "resampled": Field("row", "text", "", "what is drawn for intervals: document (rows that begin in it), or row"),
         **{
             f"{quantity}{ending}": Field("row", "float32", unit, said.format(what))
             for quantity, (unit, what) in QUANTITIES.items()
@@ -112,6 +115,7 @@ def write_losses(
     associations: Sequence[Association],
     means: Sequence[float],
     ablation: Ablation,
+    groups: tuple[str, np.ndarray],
     attributes: Mapping[str, Any],
 ) -> None:
     """Write ablation/losses.h5.
@@ -122,12 +126,15 @@ def write_losses(
         Mean activations.
     ablation
         What a pass found.
+    groups
+        What is drawn for intervals, and the group of each row, [row].
     attributes
         Root attributes, foil and foil_id among them.
     """
     how = {"readout": "unembedding", "precision": "highest", "way": ablation.way, "spot_check": ablation.spot_check}
-    with hdf5.create(path, LOSSES, {**attributes, **how}) as writer:
+    with hdf5.create(path, LOSSES, {**attributes, **how, "resampled": groups[0]}) as writer:
         add_associations(writer, associations)
+        writer.add("group", groups[1])
         writer.add("mean", means)
         writer.add("intervention", INTERVENTIONS)
         writer.add("place", PLACES)
@@ -177,6 +184,7 @@ def _identities(table: Table) -> Iterator[dict[str, Any]]:
                     "place": place,
                     "n": int(count[number, :, at].sum()),
                     "n_rows": int((count[number, :, at] > 0).sum()),
+                    "resampled": table.attributes["resampled"],
                 }
 
 
@@ -189,7 +197,7 @@ def _statistics(table: Table, name: str) -> Iterator[dict[str, float]]:
     unablated, change, counts = by_row
     with np.errstate(invalid="ignore", divide="ignore"):
         before, changed = unablated.sum(0) / counts.sum(0), change.sum(0) / counts.sum(0)
-    low, high = mean_intervals(change, counts)
+    low, high = mean_intervals(*(sums_of_groups(sums, table["group"]) for sums in (change, counts)))
     endings = ("", "_ablated", "_change", "_change_low", "_change_high")
     for values in zip(before, before + changed, changed, low, high, strict=True):
         yield {f"{name}{ending}": float(value) for ending, value in zip(endings, values, strict=True)}

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from an_neuron.corpus.choice_places import COLUMNS, LEAST_EXPECTED, ChoicePlaces, read_choice_places
+from an_neuron.corpus.documents import Documents
 from an_neuron.corpus.gathering import GATHERED
 from an_neuron.corpus.intervals import N_RESAMPLES, Estimate, correlations, wilson_interval
 from an_neuron.corpus.recorded import PASS_ATTRIBUTES
@@ -60,7 +61,8 @@ CHOICE = Schema(
         "n_rows": "in how many rows of the corpus",
         "direction": "below where bins go from the highest activation to the lowest: of signed neurons with a negative "
         "Spearman correlation; else above",
-        "n_resamples": "bootstrap resamples of the rows",
+        "n_resamples": "bootstrap resamples",
+        "resampled": "what is drawn in them: document (rows that begin in the same one), or row",
         "pearson": "correlation of activation and logit difference",
         "pearson_low": "lower end of its 95 % interval",
         "pearson_high": "upper end",
@@ -93,8 +95,10 @@ def describe_choice(gathered: Path) -> Table:
         if int(file.attrs["foil_id"]) < 0:
             raise DamagedFileError(gathered, "does not compare answer and foil")
         places = read_choice_places(file) if "choice_total" in file else _choice_places(file)
-        positions, attributes = _positions(file, places), _origin(file)
-    estimates = correlations(positions["activation"], positions["logit_difference"], positions["row"])
+        documents = Documents.of_file(file)
+        positions, attributes = _positions(file, places, documents), _origin(file)
+        resampled, group = documents.groups(len(file["token_id"]))
+    estimates = correlations(positions["activation"], positions["logit_difference"], group[positions["row"]])
     turned = attributes["signed"] and estimates["spearman"].value < 0
     attributes |= {
         "least_expected": LEAST_EXPECTED,
@@ -103,6 +107,7 @@ def describe_choice(gathered: Path) -> Table:
         "n_rows": len(np.unique(positions["row"])),
         "direction": "below" if turned else "above",
         "n_resamples": N_RESAMPLES,
+        "resampled": resampled,
         **_named(estimates),
     }
     return Table(gathered, {**positions, **_bins(positions, -1 if turned else 1)}, attributes)
@@ -113,14 +118,15 @@ def write_choice(path: Path, described: Table, attributes: Mapping[str, Any]) ->
     hdf5.write(path, CHOICE, described.datasets, {**described.attributes, **attributes})
 
 
-def next_kinds(token_id: np.ndarray, answer: int, foil: int) -> np.ndarray:
+def next_kinds(token_id: np.ndarray, answer: int, foil: int, goes_on: np.ndarray) -> np.ndarray:
     """Return which token follows at each place, [row, pos]; after a row's last comes the next row's second, after BOS.
 
-    After the corpus' last token comes none, which is neither answer nor foil.
+    After the last token of a row whose text does not go on in the next, [row] booleans, comes none, which is neither
+    answer nor foil.
     """
     following = np.full(token_id.shape, -1, token_id.dtype)
     following[:, :-1] = token_id[:, 1:]
-    following[:-1, -1] = token_id[1:, 1]
+    following[:-1, -1] = np.where(goes_on[:-1], token_id[1:, 1], -1)
     return np.where(following == answer, ANSWER, np.where(following == foil, FOIL, OTHER))
 
 
@@ -133,9 +139,11 @@ def _choice_places(file: h5py.File) -> ChoicePlaces:
     return ChoicePlaces(len(row), row, pos, *values)
 
 
-def _positions(file: h5py.File, places: ChoicePlaces) -> dict[str, np.ndarray]:
+def _positions(file: h5py.File, places: ChoicePlaces, documents: Documents) -> dict[str, np.ndarray]:
     """Return what there is at each of these positions."""
-    kinds = next_kinds(file["token_id"][...], int(file["association_token_id"][0]), int(file.attrs["foil_id"]))
+    token_id = file["token_id"][...]
+    answer, foil = int(file["association_token_id"][0]), int(file.attrs["foil_id"])
+    kinds = next_kinds(token_id, answer, foil, documents.continued(len(token_id)))
     values = {name: getattr(places, name) for name in COLUMNS}
     return {**values, "next": kinds[places.row, places.pos]}
 

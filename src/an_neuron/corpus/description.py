@@ -54,6 +54,7 @@ DESCRIPTION = Schema(
         "example_after": Field("example", "text", "", "the text after it"),
         "example_next": Field("example", "text", "", "the token that follows in the text"),
         "example_prediction": Field("example", "text", "", "the model's top prediction"),
+        "example_document": Field("example", "text", "", "the document: its file, and :line where it is a line or row"),
         "example_end": Field("example", "text", "", "of signed neurons: highest or lowest activations", optional=True),
         "density": Field(
             "activation_bin margin_bin", "int64", "tokens", "with `keep: summary`: tokens in these bins", optional=True

@@ -28,6 +28,7 @@ EXAMPLES = Schema(
         "after": Field("row", "text", "", "the text after it"),
         "row": Field("row", "int32", "", "row of the corpus"),
         "pos": Field("row", "int32", "", "position in the row"),
+        "document": Field("row", "text", "", "the document: its file, and :line where it is a line or row of it"),
     },
 )
 EXAMPLES_PAGE = Schema("examples/{association}.html", "the same as a page to read")
@@ -138,9 +139,14 @@ def _styled(frame: pd.DataFrame, largest: float) -> Any:
             "Top prediction": [_quoted(text) for text in frame["prediction"]],
             "Real next": [_quoted(text) for text in frame["next"]],
             "Context": [_context(row) for row in frame.to_dict("records")],
+            "Document": frame["document"],
         }
     )
+    if frame["document"].nunique() < 2:  # as in a book
+        shown = shown.drop(columns="Document")
     styled = shown.style.hide(axis="index").format({"Activation": "{:.3f}", "Margin": "{:+.3f}"})
+    if "Document" in shown:
+        styled = styled.format(visible, subset=["Document"], escape="html")
     styled = styled.apply(_bars, subset=["Activation"], largest=largest, signed="end" in frame)
     styled = styled.map(lambda margin: f"color: {TOP_COLOR}" if margin > 0 else "", subset=["Margin"])
     numbers = ", ".join(f"{cell}.col{column}" for column in range(3) for cell in ("td", "th"))

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 
 from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places, read_choice_places
+from an_neuron.corpus.documents import DOCUMENT_FIELDS, PACKING, Documents, add_documents, packing_of
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -36,12 +37,14 @@ GATHERED = Schema(
         **COUNT_FIELDS,
         "vocabulary": Field("d_vocab", "text", "", "text of each token id"),
         "token_id": Field("row pos", "int32", "token id", "tokens of the corpus, BOS first"),
+        **DOCUMENT_FIELDS,
         **VALUE_FIELDS,
         **SUMMARY_FIELDS,
         **CHOICE_FIELDS,
     },
     {
         **PASS_ATTRIBUTES,
+        **PACKING,
         "n_rows": "rows of the corpus",
     },
 )
@@ -76,12 +79,14 @@ def gather(
         corpus = stack.enter_context(hdf5.opened(tokens, TOKENS))
         first = files[0]
         origin = {name: first.attrs[name] for name in (*PASS_ATTRIBUTES, "dtype", "n_rows")}
-        with hdf5.create(path, GATHERED, {**attributes, **origin}) as writer:
+        documents = Documents.of_file(corpus)
+        with hdf5.create(path, GATHERED, {**attributes, **origin, **packing_of(documents)}) as writer:
             for name in (name for name in ASSOCIATION_FIELDS if name in first):
                 writer.add(name, hdf5.loaded(first[name]))
             add_counts(writer, {name: sum(file[name][:] for file in files) for name in COUNT_FIELDS})
             writer.add("vocabulary", list(vocabulary))
             writer.join("token_id", [corpus["token_id"]])
+            add_documents(writer, documents)
             if first.attrs["keep"] == "all":
                 for name in (name for name in VALUE_FIELDS if name in first):
                     writer.join(name, [file[name] for file in files])

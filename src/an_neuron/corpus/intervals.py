@@ -37,8 +37,8 @@ class Estimate:
 def correlations(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> dict[str, Estimate]:
     """Return Pearson's and Spearman's correlation, with 95 % bootstrap intervals by group.
 
-    Groups are drawn with replacement, since values of one group (a row of a corpus) depend on each other. Ranks are
-    those among the drawn values.
+    Groups are drawn with replacement, since values of one group (a document or row of a corpus) depend on each other.
+    Ranks are those among the drawn values.
 
     Parameters
     ----------
@@ -58,17 +58,17 @@ def correlations(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> dict[str, E
 
 
 def mean_intervals(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the 95 % bootstrap intervals, by row, of the means sums / counts of all rows.
+    """Return the ends of the 95 % bootstrap intervals, by group, of the means sums / counts of all groups.
 
     Parameters
     ----------
     sums, counts
-        Of each row of a corpus and each mean, [row, mean].
+        Of each group (a document or row of a corpus) and each mean, [group, mean].
 
     Returns
     -------
     tuple of numpy.ndarray
-        Lower and upper ends, [mean]; NaN where there is nothing, or only one row.
+        Lower and upper ends, [mean]; NaN where there is nothing, or only one group.
     """
     drawn = [np.full((1, sums.shape[1]), np.nan)]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -76,6 +76,14 @@ def mean_intervals(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np
     ends = [_middle_95([column]) for column in np.concatenate(drawn).T]
     low, high = np.array(ends).reshape(-1, 2).T
     return low, high
+
+
+def sums_of_groups(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the sums over the rows of each group, [group, …], of values, [row, …]."""
+    different, place = np.unique(group, return_inverse=True)
+    sums = np.zeros((len(different), *values.shape[1:]))
+    np.add.at(sums, place, values)
+    return sums
 
 
 def pearson(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:

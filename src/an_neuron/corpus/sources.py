@@ -1,14 +1,65 @@
-"""Where books come from: the name of a downloaded one, and whether a book is the one that is expected."""
+"""Where a corpus comes from: which files are read, the name of a downloaded one, whether a book is the expected one."""
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from hashlib import sha256 as sha256_of
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from an_neuron.errors import UserError
+from an_neuron.errors import DamagedFileError, UserError
+from an_neuron.files.sealed import read_json
+from an_neuron.model.folder import is_file
 
+LINES, TABLE, WHOLE = "lines", "table", "whole"
+KINDS = {".txt": WHOLE, ".html": WHOLE, ".htm": WHOLE, ".jsonl": LINES, ".json": LINES, ".parquet": TABLE}
+"""What in a file is a document: a line, a row of the table, or the whole file."""
+PACKED = (".gz", ".zst")
+DATASET_LIST = "dataset.json"
+"""Ends the fetch of a dataset: the list of its files."""
 LOCAL_HOSTS = {"localhost", "127.0.0.1"}
+
+
+def unpacked_name(name: str) -> str:
+    """Return a file's name in lower case, without what says that it is compressed."""
+    path = Path(name.lower())
+    return path.stem if path.suffix in PACKED else path.name
+
+
+def kind_of(path: str | Path) -> str | None:
+    """Return what in a file is a document, by its name; None for a file that is not read."""
+    return KINDS.get(Path(unpacked_name(Path(path).name)).suffix)
+
+
+def corpus_files(patterns: Iterable[str]) -> list[str]:
+    """Return the files that paths and patterns mean, in the order of the list, those of a pattern sorted by name.
+
+    Raises
+    ------
+    UserError
+        If a path or pattern means no file, or one that is not read, or a file is meant twice.
+    """
+    files: list[str] = []
+    for pattern in patterns:
+        meant = [pattern] if is_file(Path(pattern)) else _matching(Path(pattern))
+        if not meant:
+            raise UserError(f"there is no file {pattern!r}; give a local file, or a pattern such as texts/*.jsonl.")
+        files += meant
+    for number, path in enumerate(files):
+        if kind_of(path) is None:
+            raise UserError(f"{path!r} cannot be read; give files named {', '.join(KINDS)}, also with .gz or .zst.")
+        if path in files[:number]:
+            raise UserError(f"{path!r} is meant twice; name each file once.")
+    return files
+
+
+def _matching(pattern: Path) -> list[str]:
+    """Return the files that a pattern means, sorted by name; none where it is no pattern."""
+    try:
+        found = list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except (OSError, ValueError, IndexError):  # of pathlib, for what is no pattern
+        return []
+    return sorted(str(path) for path in found if is_file(path))
 
 
 def book_name(url: str, sha256: str | None = None) -> str:
@@ -20,6 +71,26 @@ def book_name(url: str, sha256: str | None = None) -> str:
     # The end is kept, since it holds the suffix; 100 characters fit every file system.
     key = sha256_of(f"{url} {sha256 or ''}".encode()).hexdigest()[:12]
     return f"{key}-{name[-100:] or 'book'}"
+
+
+def dataset_name(source: Mapping[str, str | None]) -> str:
+    """Return the folder of a dataset's files: its name, revision and split in plain ASCII, and a hash of all of it."""
+    key = sha256_of(repr(sorted(source.items())).encode()).hexdigest()[:12]
+    return f"{str(source['name']).replace('/', '--')}@{str(source['revision'])[:8]}-{key}"
+
+
+def fetched_files(path: str | Path) -> list[str]:
+    """Return the files that a fetched dataset's list names, in their order.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is missing or damaged.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
+        raise DamagedFileError(path, "lists no files of a dataset")
+    return [str(Path(path).parent / name) for name in content["files"]]
 
 
 def check_address(url: str, sha256: str | None) -> None:

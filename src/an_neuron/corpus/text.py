@@ -16,6 +16,7 @@ from bs4.dammit import EncodingDetector
 from bs4.exceptions import ParserRejectedMarkup
 
 from an_neuron.corpus.charsets import charset
+from an_neuron.corpus.sources import unpacked_name
 from an_neuron.errors import UserError
 from an_neuron.files.schema import Schema
 
@@ -65,8 +66,13 @@ def extract_text(path: Path, encoding: str | None = None) -> str:
         encoding, no HTML that a parser can follow, or holds no text.
     """
     path = Path(path)
-    is_html_name = path.suffix.lower() in _HTML_SUFFIXES
-    text = _decoded(path, _read(path), encoding, is_html_name).replace("\r\n", "\n").replace("\r", "\n")
+    return text_of(path, _read(path), encoding)
+
+
+def text_of(path: Path, data: bytes, encoding: str | None = None) -> str:
+    """Return the text of a file's bytes, as `extract_text` does; a name's `.gz` or `.zst` is of its packing."""
+    is_html_name = Path(unpacked_name(path.name)).suffix in _HTML_SUFFIXES
+    text = _decoded(path, data, encoding, is_html_name).replace("\r\n", "\n").replace("\r", "\n")
     if _CONTROL.search(text):
         raise _unusable(path, "holds control characters, so it looks like a binary file")
     if text.startswith(_OF_PROGRAMS):

@@ -30,7 +30,7 @@ def ablation_fig(table: Table) -> go.Figure:
     identity = {name: table[f"association_{name}"][0] for name in ("token", "layer", "index")}
     neuron, token = neuron_and_token(identity)
     groups = _groups(ablation_frame(table), identity)
-    figure = _empty(neuron, groups)
+    figure = _empty(neuron, groups, table.attributes["resampled"])
     names = {"token": f'"{token}"', "foil": f'"{visible(table.attributes["foil"])}"'}
     level, ticks = 0, {}
     for group in groups:
@@ -53,7 +53,7 @@ def _groups(frame: pd.DataFrame, identity: Mapping[str, Any]) -> list[pd.DataFra
     return [group for group in groups if len(group)]
 
 
-def _empty(neuron: str, groups: Sequence[pd.DataFrame]) -> go.Figure:
+def _empty(neuron: str, groups: Sequence[pd.DataFrame], resampled: str) -> go.Figure:
     """Return the figure without its intervals: a level for each row and each group's heading, from above."""
     changes = np.concatenate([group[ENDS].to_numpy(float).ravel() for group in groups])
     n_levels = sum(1 + len(group) for group in groups)
@@ -67,7 +67,8 @@ def _empty(neuron: str, groups: Sequence[pd.DataFrame]) -> go.Figure:
     figure.add_vline(x=0, line_color=REFERENCE_COLOR, line_width=1)
     figure.update_yaxes(showgrid=False, zeroline=False)
     add_subtitle(
-        figure, "The neuron is changed at every token; means with 95 % bootstrap intervals by row of the corpus"
+        figure,
+        f"The neuron is changed at every token; means with 95 % bootstrap intervals by {resampled} of the corpus",
     )
     return figure
 

@@ -123,7 +123,7 @@ def _correlation(attributes: Mapping[str, Any]) -> str:
         f"{name.title()} {attributes[name]:.2f} ({attributes[f'{name}_low']:.2f} to {attributes[f'{name}_high']:.2f})"
         for name in ("pearson", "spearman")
     ]
-    return f"{', '.join(parts)}; 95 % bootstrap intervals by row"
+    return f"{', '.join(parts)}; 95 % bootstrap intervals by {attributes['resampled']}"
 
 
 def _drawn(pixels: np.ndarray, static: bool) -> np.ndarray:

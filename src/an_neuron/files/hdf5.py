@@ -31,6 +31,15 @@ It tells of every damage, some of which HDF5 itself would read without a word.
 """
 
 
+@dataclass(frozen=True)
+class Laid:
+    """What is taken of a dataset in another file, and the place to which it is laid, as many values there."""
+
+    source: h5py.Dataset
+    taken: Any
+    place: tuple[slice, ...]
+
+
 class Writer:
     """A new file that is being written: its fields one by one, in any order."""
 
@@ -52,24 +61,29 @@ class Writer:
         return created
 
     def join(self, name: str, sources: Sequence[h5py.Dataset]) -> None:
-        """Add a field that joins other files' datasets along their `row` axis, without copying them.
+        """Add a field that joins other files' datasets along their `row` axis, without copying them."""
+        axis = self._schema[name].axes.index("row")
+        shape = list(sources[0].shape)
+        shape[axis] = sum(source.shape[axis] for source in sources)
+        laid, start = [], 0
+        for source in sources:
+            stop = start + source.shape[axis]
+            laid.append(Laid(source, ..., (slice(None),) * axis + (slice(start, stop),)))
+            start = stop
+        self.lay(name, shape, laid)
+
+    def lay(self, name: str, shape: Sequence[int], parts: Sequence["Laid"], fill: int | None = None) -> None:
+        """Add a field of parts of other files' datasets, without copying them, and `fill` where there are none.
 
         The files are named relative to this one's folder, so that a folder of results can be moved.
         """
-        declared = self._schema[name]
-        axis = declared.axes.index("row")
-        shape = list(sources[0].shape)
-        shape[axis] = sum(source.shape[axis] for source in sources)
-        layout = h5py.VirtualLayout(tuple(shape), sources[0].dtype)
-        start = 0
-        for source in sources:
-            place = [slice(None)] * len(shape)
-            place[axis] = slice(start, start + source.shape[axis])
-            where = relpath(source.file.filename, self._folder)  # HDF5 looks for it from this file's folder
-            layout[tuple(place)] = h5py.VirtualSource(where, source.name.lstrip("/"), source.shape)
-            start += source.shape[axis]
+        layout = h5py.VirtualLayout(tuple(shape), parts[0].source.dtype)
+        for part in parts:
+            where = relpath(part.source.file.filename, self._folder)  # HDF5 looks for it from this file's folder
+            source = h5py.VirtualSource(where, part.source.name.lstrip("/"), part.source.shape)
+            layout[part.place] = source[part.taken]
         layout.dcpl.set_obj_track_times(False)
-        self._describe(self.file.create_virtual_dataset(name, layout), declared)
+        self._describe(self.file.create_virtual_dataset(name, layout, fillvalue=fill), self._schema[name])
 
     def finish(self) -> None:
         """Hold the file against its schema."""

@@ -12,7 +12,8 @@ class Tokenizer:
     """A folder's fast tokenizer, without special tokens unless asked for.
 
     Prompts and rows of a corpus begin with BOS; a model without one (Qwen) gets its end-of-text token there, as in
-    TransformerLens. Special tokens are none of a text's: where "<|endoftext|>" is written it is thirteen characters.
+    TransformerLens. EOS stands between documents; a model without one gets BOS there. Special tokens are none of a
+    text's: where "<|endoftext|>" is written it is thirteen characters.
 
     Raises
     ------
@@ -30,7 +31,7 @@ class Tokenizer:
         self._fast.encode_special_tokens = True  # as plain text
         added = self._fast.get_added_tokens_decoder().values()
         self.special = tuple(token.content for token in added if token.special and token.content)
-        self.bos = self._beginning(folder)
+        self.bos, self.eos = self._ends(folder)
 
     @property
     def unknown(self) -> int | None:
@@ -41,6 +42,10 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return a text's token ids, without BOS."""
         return list(self._asked(self._fast.encode, text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, without BOS, as `encode` gives them."""
+        return [encoded.ids for encoded in self._asked(self._fast.encode_batch_fast, texts, add_special_tokens=False)]
 
     def prompt(self, text: str) -> list[int]:
         """Return a prompt's token ids, with BOS."""
@@ -85,18 +90,28 @@ class Tokenizer:
         except BaseException as error:
             raise UserError(f"{self._file} cannot be read ({error}); save the tokenizer again.") from error
 
-    def _beginning(self, folder: Path) -> int:
+    def _ends(self, folder: Path) -> tuple[int, int]:
+        """Return BOS and EOS: by the tokenizer's settings, else the model's configuration."""
         settings = read_json(folder / "tokenizer_config.json") if is_file(folder / "tokenizer_config.json") else {}
-        for key in ("bos_token", "eos_token"):
-            name = settings.get(key)
-            name = name.get("content") if isinstance(name, dict) else name
-            if isinstance(name, str) and (token := self._asked(self._fast.token_to_id, name)) is not None:
-                return int(token)
         config = read_json(folder / "config.json")
-        for key in ("bos_token_id", "eos_token_id"):
-            if type(config.get(key)) is int and config[key] >= 0:
-                return int(config[key])
-        raise UserError(f"{folder} names neither bos_token nor eos_token; add one to its tokenizer_config.json.")
+        bos, eos = (
+            [self._named(settings.get(key)), _id(config.get(f"{key}_id"))] for key in ("bos_token", "eos_token")
+        )
+        first = next((token for token in (bos[0], eos[0], bos[1], eos[1]) if token is not None), None)
+        if first is None:
+            raise UserError(f"{folder} names neither bos_token nor eos_token; add one to its tokenizer_config.json.")
+        return first, next((token for token in eos if token is not None), first)
+
+    def _named(self, name: object) -> int | None:
+        """Return the id of a special token as the tokenizer's settings name it."""
+        name = name.get("content") if isinstance(name, dict) else name
+        return self._asked(self._fast.token_to_id, name) if isinstance(name, str) else None
+
+
+def _id(given: object) -> int | None:
+    """Return the id, of several the first, that a model's configuration gives a special token."""
+    first = given[0] if isinstance(given, list) and given else given
+    return first if type(first) is int and first >= 0 else None
 
 
 def single_token(tokenizer: Tokenizer, text: str) -> int:

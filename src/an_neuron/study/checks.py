@@ -10,7 +10,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from an_neuron.corpus.charsets import check_charset
-from an_neuron.corpus.sources import check_address, check_book
+from an_neuron.corpus.sources import check_address, check_book, corpus_files
 from an_neuron.errors import UserError
 from an_neuron.model.folder import folder_mistakes, is_file
 from an_neuron.prompts.prompt_set import written_pairs
@@ -33,6 +33,13 @@ SOURCES = {
     "folder": {},
 }
 """Where a model can come from, and what each source needs besides, with the reason."""
+TEXTS = {
+    "url": {"sha256", "encoding", "boilerplate"},
+    "file": {"sha256", "encoding", "boilerplate"},
+    "files": {"encoding", "boilerplate", "column", "packing", "on_bad_line"},
+    "dataset": {"packing", "on_bad_line"},
+}
+"""Where a text can come from, and what of `corpus` has a meaning beside it, besides what has one beside all."""
 LONGEST_SHOWN = 200
 """Characters of a wrong value that are shown."""
 CHECKED_AT_ONCE = 100_000_000
@@ -224,9 +231,17 @@ def _source(model: Config) -> dict[str, Any]:
 
 def _corpus_mistakes(corpus: Config) -> Iterator[str]:
     url, file, sha256, encoding = (corpus.get(key) for key in ("url", "file", "sha256", "encoding"))
-    if ("url" in corpus) == ("file" in corpus):
-        yield "corpus: give either url (with sha256 where you know it) or file."
-    elif isinstance(url, str):
+    given = [source for source in TEXTS if source in corpus]
+    if len(given) != 1:
+        found = f", not {' and '.join(given)}" if given else ""
+        yield f"corpus: give one of url (with sha256 where you know it), file, files and dataset{found}."
+        return
+    for key in sorted(set.union(*TEXTS.values()) & set(corpus) - TEXTS[given[0]]):
+        yield f"corpus.{key}: has no meaning beside {given[0]}; remove it."
+    files = [corpus["files"]] if isinstance(corpus.get("files"), str) else corpus.get("files")
+    if isinstance(files, list) and all(isinstance(pattern, str) for pattern in files):
+        yield from _said("corpus.files", corpus_files, files)
+    if isinstance(url, str):
         yield from _said("corpus.url", check_address, url, sha256)
     elif isinstance(file, str) and not is_file(Path(file)):
         yield f"corpus.file: there is no file {file!r}; give a local HTML or text file."

@@ -4,7 +4,7 @@ Estimates with room to spare: a job that asks for too much waits a little longer
 ended, and sent again with more. The peaks that they are held against stand in benchmarks/README.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from an_neuron.corpus.rows import SAMPLE_TOKENS, row_length
@@ -24,6 +24,10 @@ NEURON_BYTES = 16_000
 """Of memory for the statistics of a neuron: its counts by bin, those of the next part, and their sums."""
 BYTES_PER_TOKEN = 3
 """Of a text; English has about four."""
+COMPRESSED, UNPACKED = (".gz", ".zst", ".parquet"), 3
+"""Files that are compressed, and how many bytes of text one of theirs holds at most, about."""
+PART_MB = 1500
+"""Megabytes of a job that reads documents batch by batch, however many."""
 TEXT_BYTES = 600
 """Of memory for a token that is made of a text, at the peak."""
 TABLE_BYTES = 100
@@ -122,11 +126,24 @@ def ablation_operations(shape: Shape, n_ctx: int | None, n_tokens: int, n_neuron
     return (1 + 3 * n_neurons) * corpus_operations(shape, n_ctx, n_tokens, 1)
 
 
-def corpus_tokens(rows: Path, *texts: Path) -> int:
-    """Return about how many tokens a corpus has: by the file of its tokens, else the first text that is there."""
-    if rows.exists():
-        return rows.stat().st_size // 4
-    return next((text.stat().st_size // BYTES_PER_TOKEN for text in texts if text.exists()), A_BOOK)
+def corpus_tokens(parts: Sequence[Path], *texts: Sequence[Path]) -> int:
+    """Return about how many tokens a corpus has: by the files of its tokens, else by the first texts that are there.
+
+    Parameters
+    ----------
+    parts
+        The files of its tokens.
+    texts
+        Files of the same text, the better known before.
+    """
+    if parts and all(path.exists() for path in parts):
+        return sum(path.stat().st_size for path in parts) // 4
+    there = next((paths for paths in texts if paths and all(path.exists() for path in paths)), None)
+    return A_BOOK if there is None else int(sum(map(_text_bytes, there)) // BYTES_PER_TOKEN)
+
+
+def _text_bytes(path: Path) -> float:
+    return path.stat().st_size * (UNPACKED if path.suffix in COMPRESSED else 1)
 
 
 def text_mb(n_tokens: int) -> int:

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from an_neuron.corpus.sources import DATASET_LIST
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.atomic import write_json
 from an_neuron.files.hdf5 import __version__
@@ -34,6 +35,8 @@ from an_neuron.study.times import times
 Record = dict[str, Any]
 DISTRIBUTION = "an-neuron"
 FETCHED = "fetched.json"
+LISTS = (FETCHED, DATASET_LIST)
+"""Files that stand for those that they list."""
 PROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 """Tells what the package needs, for where it is on the Python path but not installed."""
 RECORD = Schema("provenance.json", "from what, with what and in what time the study was built")
@@ -60,7 +63,7 @@ def provenance(
     workflow
         A folder of the workflow, whose commit is recorded.
     origin
-        The source files; the list of a fetched model stands for the files that it lists.
+        The source files; the list of a fetched model or dataset stands for the files that it lists.
     built
         The files that the study is asked for, by which jobs of earlier builds are told from those of this one.
     benchmarks
@@ -159,10 +162,10 @@ def _gpu(device: str) -> str | None:
 
 
 def source_files(origin: Iterable[str]) -> list[Path]:
-    """Return the source files, with the files that the list of a fetched model names in the list's place."""
+    """Return the source files, with the files that the list of a fetched model or dataset names in the list's place."""
     found: list[Path] = []
     for path in map(Path, origin):
-        listed = sorted(_fetched(path)["files"]) if path.name == FETCHED else []
+        listed = sorted(_fetched(path)["files"]) if path.name in LISTS else []
         found += [path.with_name(name) for name in listed] or [path]
     return found
 
@@ -175,7 +178,7 @@ def model_origin(origin: Iterable[str]) -> Record | None:
 def _fetched(path: Path) -> Record:
     fetched = read_json(path)
     if not isinstance(fetched, dict) or not all(isinstance(fetched.get(key), dict) for key in ("files", "origin")):
-        raise DamagedFileError(path, "lists no files of a model")
+        raise DamagedFileError(path, "lists no files that were fetched")
     return fetched
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
 from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
+from an_neuron.study.corpus import Corpus
 from an_neuron.study.listed import Listed
 from an_neuron.study.model import Model
 
 AUTO = "auto"
-BOOKS = "downloads/books"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
 MOST_HELD_OUT = 8
@@ -32,23 +31,6 @@ class Prompts:
 
     clean: str
     corrupted: str
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Where a study's text comes from, how it is read, and what is kept of the pass over it."""
-
-    url: str | None
-    sha256: str | None
-    file: str | None
-    encoding: str | None
-    boilerplate: str
-    n_ctx: int | None
-    rows: int | None
-    precision: str
-    keep: str
-    dtype: str
-    neurons: str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -115,7 +97,7 @@ class Study:
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
             sweep=SweepOptions(block["sweep"]["precision"]),
             top_k=int(block["top_k"]),
-            corpus=_corpus(block["corpus"]),
+            corpus=Corpus.of(block["corpus"]),
             readout=block["readout"],
             published=block.get("published"),
         )
@@ -136,23 +118,9 @@ class Study:
         return self.model.files
 
     @property
-    def book_key(self) -> str:
-        """The name of a downloaded book under downloads/books; studies of one address and checksum share it."""
-        if self.corpus.url is None:
-            raise ValueError(f"the book of {self.name} is a local file")
-        return book_name(self.corpus.url, self.corpus.sha256)
-
-    @property
-    def book_file(self) -> str:
-        """The file with the study's text, HTML or plain: a local one, or where it is downloaded to."""
-        if self.corpus.file is not None:
-            return self.corpus.file
-        return f"{BOOKS}/{self.book_key}"
-
-    @property
     def sources(self) -> list[str]:
-        """What the study is made of: the model's files, the book, and published values."""
-        return [*self.model_files, self.book_file, *filter(None, [self.prompt_file, self.published])]
+        """What the study is made of: the model's files, the corpus, and published values."""
+        return [*self.model_files, *self.corpus.paths, *filter(None, [self.prompt_file, self.published])]
 
     # The model's sizes
 
@@ -220,11 +188,6 @@ class Study:
         return {"study": self.name, **self.model.attributes, "dtype": "float32"}
 
     @property
-    def book_source(self) -> dict[str, str | None]:
-        """Address and checksum of a book that is downloaded."""
-        return {"url": self.corpus.url, "sha256": self.corpus.sha256}
-
-    @property
     def corpus_options(self) -> dict[str, str]:
         """How the corpus is read, and what is kept of it."""
         corpus = self.corpus
@@ -270,13 +233,6 @@ class Study:
         if "associations" in values:
             values["associations"] = [listed.written for listed in self.associations]
         return {key: value for key, value in values.items() if value is not None}
-
-
-def _corpus(block: Mapping[str, Any]) -> Corpus:
-    """Make a corpus from its block; keys without a default may lack."""
-    values: dict[str, Any] = {field.name: block.get(field.name) for field in fields(Corpus)}
-    neurons = values["neurons"]
-    return Corpus(**{**values, "neurons": tuple(sorted(neurons)) if isinstance(neurons, list) else neurons})
 
 
 def _names(associations: Iterable[tuple[str, int, int]]) -> list[str]:

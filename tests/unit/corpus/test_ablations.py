@@ -19,6 +19,7 @@ from an_neuron.corpus.ablations import (
 )
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.associations import Association
+from an_neuron.corpus.intervals import mean_intervals
 from an_neuron.corpus.recordings import read_means
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
@@ -29,7 +30,7 @@ ROWS = np.random.default_rng(5).integers(1, 35, (6, 12)).astype(np.int32)
 ROWS[:, 0] = 0
 
 
-def table_of(path, means=(0.5, -0.25)):
+def table_of(path, means=(0.5, -0.25), groups=("row", [0, 1, 2])):
     """Write and read a table of three rows, whose numbers are easy to add up."""
     count = np.array([[[2, 1, 7], [0, 1, 9], [1, 0, 9]], [[1, 0, 9], [0, 0, 10], [0, 0, 10]]])
     change = np.arange(1, 4)[None, :, None, None] * count[:, None] * [0.5, -0.25, 0.0]
@@ -37,7 +38,7 @@ def table_of(path, means=(0.5, -0.25)):
     sums |= {"probability": 0.5 * count, "probability_change": -change / 10}
     difference = np.stack([1.0 * count[0], np.full((3, 3), np.nan)])
     sums |= {"logit_difference": difference, "logit_difference_change": np.stack([-change[0], np.nan * change[1]])}
-    write_losses(path, ASSOCIATIONS, means, Ablation(sums, "above", 1e-6), ORIGIN)
+    write_losses(path, ASSOCIATIONS, means, Ablation(sums, "above", 1e-6), groups, ORIGIN)
     return hdf5.read(path, LOSSES)
 
 
@@ -68,6 +69,20 @@ def test_the_summary_comes_back_as_it_was_written(tmp_path):
     pd.testing.assert_frame_equal(again, frame, check_dtype=False, atol=1e-7)
 
 
+def test_rows_of_a_document_are_drawn_together(tmp_path):
+    """Two groups of rows give the intervals of two rows that hold their sums; one group gives none."""
+    by_row = table_of(tmp_path / "rows.h5")
+    together = table_of(tmp_path / "documents.h5", groups=("document", [0, 0, 1]))
+    assert ablation_frame(together)["resampled"].unique().tolist() == ["document"]
+    change, count = by_row["loss_change"].astype(float), by_row["count"]
+    sums = (np.stack([each[0, :2].sum(0), each[0, 2]]) for each in (change[:, 0], count))
+    low, high = mean_intervals(*sums)
+    found = ablation_frame(together)[:3]
+    assert found["loss_change_low"].tolist() == pytest.approx(low.tolist())
+    assert found["loss_change_high"].tolist() == pytest.approx(high.tolist())
+    assert ablation_frame(table_of(tmp_path / "one.h5", groups=("document", [0, 0, 0])))["loss_change_low"].isna().all()
+
+
 def test_means_leave_out_bos(tmp_path, tiny_of):
     tiny = tiny_of("llama")
     path = gathered(tmp_path, tiny, ROWS, ASSOCIATIONS, n_shards=2, foil=15)
@@ -92,7 +107,7 @@ def test_a_summary_holds_the_means_whatever_the_shards(tmp_path, tiny_of):
 def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):
     found = ablate(Ablator(tiny_of("llama").raw, ASSOCIATIONS, 15, [0.5, -0.25]), ROWS)
     for name in "ab":
-        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found, ORIGIN)
+        write_losses(tmp_path / f"{name}.h5", ASSOCIATIONS, [0.5, -0.25], found, ("row", np.arange(len(ROWS))), ORIGIN)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     frame = ablation_frame(hdf5.read(tmp_path / "a.h5", LOSSES))
     first = frame.iloc[2]

@@ -35,11 +35,10 @@ def values(book):
 
 def test_the_next_token_of_a_rows_last_is_the_next_rows_second():
     rows = np.array([[0, 7, 8, 9], [0, 8, 9, 7], [0, 9, 9, 8]])
-    assert next_kinds(rows, answer=8, foil=7).tolist() == [
-        [FOIL, ANSWER, OTHER, ANSWER],
-        [ANSWER, OTHER, FOIL, OTHER],
-        [OTHER, OTHER, ANSWER, OTHER],
-    ]
+    kinds = [[FOIL, ANSWER, OTHER, ANSWER], [ANSWER, OTHER, FOIL, OTHER], [OTHER, OTHER, ANSWER, OTHER]]
+    assert next_kinds(rows, 8, 7, np.array([True, True, False])).tolist() == kinds
+    kinds[0][-1] = OTHER  # where another document follows
+    assert next_kinds(rows, 8, 7, np.array([False, True, False])).tolist() == kinds
 
 
 def test_positions_are_those_where_one_of_both_is_expected(book, values):

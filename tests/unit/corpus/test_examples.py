@@ -20,6 +20,7 @@ PLACES = {
     "after": [" an apple", "old</b>", ""],
     "next": [" an", "old", ""],
     "prediction": [" an", "</td>", "\n"],
+    "document": ["book.html", "book.html", "book.html"],
 }
 
 
@@ -72,6 +73,7 @@ def test_places_are_ranked_by_activation(stored):
     backwards = {name: values[::-1] for name, values in PLACES.items()}
     frame = examples.examples_frame(stored(backwards))
     columns = ["rank", "activation", "margin", "prediction", "next", "before", "token", "after", "row", "pos"]
+    columns.append("document")
     assert list(frame.columns) == columns
     assert frame["rank"].tolist() == [1, 2, 3]
     assert frame["activation"].tolist() == [4.0, 3.0, 1.0]

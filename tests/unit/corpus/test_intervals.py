@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from an_neuron.corpus import intervals
-from an_neuron.corpus.intervals import correlations, mean_intervals, pearson, ranks, spearman, wilson_interval
+from an_neuron.corpus.intervals import (
+    correlations,
+    mean_intervals,
+    pearson,
+    ranks,
+    spearman,
+    sums_of_groups,
+    wilson_interval,
+)
 
 
 def test_wilson_intervals_are_those_done_by_hand():
@@ -94,3 +102,9 @@ def test_intervals_of_means_done_by_hand():
     assert low.tolist() == pytest.approx([0, 2, np.nan], nan_ok=True)
     assert high.tolist() == pytest.approx([3, 2, np.nan], nan_ok=True)
     assert np.isnan(mean_intervals(sums[:1], counts[:1])).all(), "one row has no interval"
+
+
+def test_sums_of_groups_by_hand():
+    values = np.array([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])
+    assert sums_of_groups(values, np.array([7, 3, 7])).tolist() == [[4.0, 8.0], [17.0, 34.0]]
+    assert sums_of_groups(values, np.arange(3)).tolist() == values.tolist()

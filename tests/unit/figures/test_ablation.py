@@ -18,11 +18,12 @@ def losses(change, foil=" a"):
         "intervention": (["zero", "negated"], "intervention"),
         "place": (["token", "foil", "elsewhere"], "place"),
         "count": (count, *AXES),
+        "group": ([0, 1], "row"),
     }
     for name in ("loss", "probability", "logit_difference"):
         datasets[name] = 0.5 * count, *AXES
         datasets[f"{name}_change"] = change, "association", "intervention", "row", "place"
-    return table_of(datasets, foil=foil)
+    return table_of(datasets, foil=foil, resampled="row")
 
 
 def test_each_intervention_has_an_interval_for_each_place():

@@ -6,7 +6,7 @@ from an_neuron.figures import choice as choice_figures
 
 AXES = {"layer": 25, "index": 1527, "token": " an", "foil": " a", "least_expected": 0.2, "direction": "above"}
 CORRELATIONS = {
-    "pearson": 0.801, "pearson_low": 0.75, "pearson_high": 0.849,
+    "resampled": "row", "pearson": 0.801, "pearson_low": 0.75, "pearson_high": 0.849,
     "spearman": 0.77, "spearman_low": 0.7, "spearman_high": 0.8,
 }  # fmt: skip
 

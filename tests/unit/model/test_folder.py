@@ -135,6 +135,21 @@ def test_the_models_configuration_is_asked_where_the_tokenizers_says_nothing(fol
     assert Tokenizer(folder).bos == 0
 
 
+def test_eos_is_what_the_settings_name_or_the_configuration_or_bos(folder):
+    (folder / "config.json").write_text('{"bos_token_id": 7, "eos_token_id": [5, 6]}')
+    settings(folder, bos_token="b", eos_token="c")
+    assert (Tokenizer(folder).bos, Tokenizer(folder).eos) == (2, 3)
+    settings(folder, bos_token="b", eos_token=None)
+    assert (Tokenizer(folder).bos, Tokenizer(folder).eos) == (2, 5)
+    (folder / "config.json").write_text("{}")
+    assert (Tokenizer(folder).bos, Tokenizer(folder).eos) == (2, 2)
+
+
+def test_texts_are_encoded_together_as_alone(tiny_gpt2):
+    texts = ["an apple", "", f"then {BOS}", "the"]
+    assert tiny_gpt2.tokenizer.encode_batch(texts) == [tiny_gpt2.tokenizer.encode(text) for text in texts]
+
+
 def test_a_model_without_any_beginning_is_refused(folder):
     (folder / "tokenizer_config.json").unlink()
     (folder / "config.json").write_text("{}")

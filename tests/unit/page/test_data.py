@@ -184,6 +184,7 @@ def choice(n_positions):
         "n_held": n_positions,
         "n_rows": 2,
         "n_resamples": 10,
+        "resampled": "document",
     }
     attributes |= {f"{kind}{end}": 0.5 for kind in ("pearson", "spearman") for end in ("", "_low", "_high")}
     places = {name: np.arange(n_positions) for name in ("activation", "logit_difference", "next")}

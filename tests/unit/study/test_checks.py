@@ -8,12 +8,15 @@ import yaml
 from jsonschema import Draft202012Validator
 from snakemake.utils import validate
 
+from an_neuron.corpus.documents import DOCUMENTS, ROWS
+from an_neuron.corpus.reading import How
 from an_neuron.corpus.rows import row_length
+from an_neuron.corpus.token_parts import SKIP, STOP
 from an_neuron.errors import UserError
 from an_neuron.model.folder import Shape
 from an_neuron.model.loading import PROCESSING
 from an_neuron.patching.layers import divided
-from an_neuron.study.checks import check_config
+from an_neuron.study.checks import TEXTS, check_config
 from an_neuron.study.fit import check_with_model
 from an_neuron.study.study import Study
 
@@ -65,6 +68,20 @@ def test_every_key_is_described_and_every_default_allowed():
 
 def test_schema_and_code_agree_on_processing():
     assert tuple(SCHEMA["$defs"]["model"]["properties"]["processing"]["items"]["enum"]) == PROCESSING
+
+
+def test_schema_and_code_agree_on_documents():
+    keys = SCHEMA["$defs"]["corpus"]["properties"]
+    assert tuple(keys["packing"]["enum"]) == (ROWS, DOCUMENTS)
+    assert tuple(keys["on_bad_line"]["enum"]) == (STOP, SKIP)
+    assert keys["column"]["default"] == keys["dataset"]["properties"]["column"]["default"] == How().column
+    assert set(TEXTS) | set().union(*TEXTS.values()) == set(keys) - {"n_ctx", "rows", "precision", "keep", "dtype"}
+
+
+def test_defaults_of_a_dataset_are_filled_in(config):
+    validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"))
+    pile = Study.of("pile", config["studies"]["an_neuron_pile"])
+    assert (pile.corpus.dataset.split, pile.corpus.dataset.column, pile.corpus.packing) == ("train", "text", "rows")
 
 
 def test_defaults_are_filled_in(config):
@@ -160,7 +177,32 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
             "studies.orchard.corpus.neurons: 'some' cannot be; expected: all, none, or a list of layers",
         ),
         ("corpus", {"file": "no.html"}, "studies.orchard.corpus.file: there is no file 'no.html'"),
-        ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give either url"),
+        ("corpus", {"url": "https://x.org/b", "file": "README.md"}, "studies.orchard.corpus: give one of url"),
+        ("corpus", {"files": "no*.txt"}, "studies.orchard.corpus.files: there is no file 'no*.txt'; give a local file"),
+        ("corpus", {"files": ["LICENSE"]}, "studies.orchard.corpus.files: 'LICENSE' cannot be read; give files named"),
+        ("corpus", {"files": []}, "studies.orchard.corpus.files: [] cannot be; expected: paths or patterns"),
+        ("corpus", {"files": [3]}, "studies.orchard.corpus.files[0]: 3 is a number"),
+        (
+            "corpus",
+            {"files": "resources/orchard/*.html", "sha256": "0" * 64},
+            "corpus.sha256: has no meaning beside files",
+        ),
+        (
+            "corpus",
+            {"file": "README.md", "packing": "documents"},
+            "corpus.packing: has no meaning beside file; remove it.",
+        ),
+        (
+            "corpus",
+            {"dataset": {"name": "a/b"}},
+            "corpus.dataset.revision: missing; expected: the 40 hexadecimal digits",
+        ),
+        ("corpus", {"dataset": {"name": "a/b", "revision": "main"}}, "corpus.dataset.revision: 'main' cannot be"),
+        (
+            "corpus",
+            {"dataset": {"name": "a/b", "revision": "0" * 40}, "column": "text"},
+            "studies.orchard.corpus.column: has no meaning beside dataset; remove it.",
+        ),
         ("corpus", {"file": "config.yaml", "n_ctx": 4096}, "studies.orchard.corpus.n_ctx: 4096 is more than the 128"),
         ("model", {"folder": "no/where"}, "studies.orchard.model: there is no folder no/where"),
         ("model", {"hub": "a/b"}, "studies.orchard.model.revision: missing; give the 40 hexadecimal digits"),
@@ -310,7 +352,10 @@ def test_a_fetched_model_is_asked_while_snakemake_plans(config, tmp_path, monkey
 
 def test_unknown_default_study_lists_the_known_ones(config):
     config["default_study"] = "orchid"
-    assert "default_study: there is no study 'orchid'; known studies: an_neuron, smollm2, orchard." in mistakes(config)
+    assert (
+        "default_study: there is no study 'orchid'; known studies: an_neuron, an_neuron_pile, smollm2, orchard."
+        in mistakes(config)
+    )
 
 
 def test_prompts_of_different_length_show_both_tokenizations(config, orchard):

@@ -67,15 +67,24 @@ def test_an_ablation_costs_a_pass_and_three_for_each_neuron_at_most():
     assert cost.ablation_operations(SMALL, 32, 1000, 2) == 7 * cost.corpus_operations(SMALL, 32, 1000, 1)
 
 
-def test_tokens_are_counted_by_the_best_file_that_is_there(tmp_path):
-    rows, text, book = (tmp_path / name for name in ("tokens.h5", "text.txt", "book.html"))
-    assert cost.corpus_tokens(rows, text, book) == cost.A_BOOK
+def test_tokens_are_counted_by_the_best_files_that_are_there(tmp_path):
+    first, second, text, book, packed = (
+        tmp_path / name for name in ("1.h5", "2.h5", "text.txt", "b.html", "c.jsonl.zst")
+    )
+
+    def counted():
+        return cost.corpus_tokens([first, second], [text], [], [book, packed])
+
+    assert counted() == cost.A_BOOK
     book.write_bytes(b"x" * 300)
-    assert cost.corpus_tokens(rows, text, book) == 100
+    assert counted() == cost.A_BOOK
+    packed.write_bytes(b"x" * 50)
+    assert counted() == 100 + 50, "a compressed file holds three times its size"
     text.write_bytes(b"x" * 150)
-    assert cost.corpus_tokens(rows, text, book) == 50
-    rows.write_bytes(b"x" * 160)
-    assert cost.corpus_tokens(rows, text, book) == 40
+    assert counted() == 50
+    for part, size in ((first, 100), (second, 60)):
+        part.write_bytes(b"x" * size)
+    assert counted() == 40
 
 
 def test_texts_and_tables_grow_with_the_corpus():

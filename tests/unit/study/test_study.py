@@ -78,10 +78,10 @@ def test_files_of_a_hub_model_lie_under_its_name_and_revision():
     assert one.model.key == "Pear--AI--pear-1@01234567"
     assert one.model_folder == "downloads/models/Pear--AI--pear-1@01234567"
     assert one.model_files == [f"{one.model_folder}/fetched.json"]
-    assert one.sources == [*one.model_files, one.book_file, "pear.csv"]
-    assert one.book_file == f"downloads/books/{one.book_key}"
+    assert one.sources == [*one.model_files, one.corpus.book_file, "pear.csv"]
+    assert one.corpus.book_file == f"downloads/books/{one.corpus.book_key}"
     assert one.model.source == HUB
-    assert one.book_source == {"url": "https://example.org/book.html", "sha256": None}
+    assert one.corpus.book_source == {"url": "https://example.org/book.html", "sha256": None}
 
 
 def test_files_of_a_local_model_are_its_own(local):
@@ -93,8 +93,39 @@ def test_files_of_a_local_model_are_its_own(local):
 
 def test_a_local_book_is_used_where_it_lies():
     one = study(corpus={"file": "book.txt"})
-    assert one.book_file == "book.txt"
+    assert one.corpus.book_file == "book.txt"
     assert one.sources[-1] == "book.txt"
+
+
+def test_documents_come_from_files_or_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jsonl", "a.jsonl", "c.txt"):
+        (tmp_path / name).touch()
+    one, several = study(corpus={"files": "c.txt"}), study(corpus={"files": ["c.txt", "?.jsonl"], "column": "body"})
+    assert (one.corpus.paths, one.corpus.is_book) == (["c.txt"], False)
+    assert several.corpus.paths == several.sources[1:] == ["c.txt", "a.jsonl", "b.jsonl"]
+    assert several.corpus.documents == {
+        "book": None,
+        "how": {"column": "body", "encoding": None, "boilerplate": "keep"},
+        "on_bad_line": "stop",
+        "packing": "rows",
+        "n_ctx": None,
+        "rows": None,
+    }
+    of_hub = {"name": "a/b", "revision": "0" * 40, "split": "test", "column": "story"}
+    whole, again = study(corpus={"dataset": of_hub}), study(corpus={"dataset": {**of_hub, "column": "title"}})
+    assert whole.corpus.dataset.source == {"name": "a/b", "revision": "0" * 40, "config": None, "split": "test"}
+    assert whole.corpus.paths == again.corpus.paths == [f"downloads/datasets/{whole.corpus.dataset.key}/dataset.json"]
+    assert whole.corpus.documents["how"]["column"] == "story"
+    assert whole.part("corpus")["corpus"]["dataset"] == of_hub
+
+
+def test_a_book_is_one_document_and_the_length_of_rows_matters_where_less_is_read():
+    book, first = study(), study(corpus={"file": "book.txt", "rows": 3, "n_ctx": 9})
+    assert (book.corpus.documents["book"], book.corpus.is_book) == (book.corpus.book_file, True)
+    assert (first.corpus.documents["n_ctx"], first.corpus.documents["rows"]) == (9, 3)
+    assert study(corpus={"file": "book.txt", "n_ctx": 9}).corpus.documents["n_ctx"] is None
+    assert study(corpus={"file": "book.txt", "n_ctx": 9, "packing": "documents"}).corpus.documents["n_ctx"] == 9
 
 
 def test_a_model_that_is_not_fetched_has_the_sizes_of_another_in_estimates(local, monkeypatch, tmp_path):

@@ -22,10 +22,11 @@ def ablation_section(results: Results) -> Section | None:
     if "ablation" not in results:
         return None
     foil = quoted([results.table("circuit").attributes["foil"]])[0]
-    rows = ablation_rows(pd.read_csv(results.path("ablation")), foil)
+    summary = pd.read_csv(results.path("ablation"))
+    rows = ablation_rows(summary, foil)
     first = {name: rows[0][name] for name in ("neuron", "token")}
     drawn = [row for row in rows if all(row[name] == value for name, value in first.items())]
-    shown = {**first, "rows": rows, "figures": ["ablation_fig"]}
+    shown = {**first, "rows": rows, "figures": ["ablation_fig"], "resampled": summary["resampled"][0]}
     return Section("ablation", "Over the corpus, without it", shown, {"groups": groups(drawn)})
 
 

@@ -79,4 +79,4 @@ def choice_facts(table: Table) -> dict[str, Any]:
     counts = {name: int(of[name]) for name in ("n_positions", "n_held", "n_rows", "n_resamples")}
     drawn = min(int(of["n_held"]), SHOWN_POSITIONS)
     numbers = {name: float(of[name]) for name in (*names_of, "least_expected")}
-    return {"answer": answer, "foil": foil, "drawn": drawn, **counts, **numbers}
+    return {"answer": answer, "foil": foil, "resampled": of["resampled"], "drawn": drawn, **counts, **numbers}
