@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm demo orchard test architectures fuzz check docs format constraints clean
+.PHONY: setup browser slurm demo orchard test notebooks architectures fuzz check docs format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -36,6 +36,10 @@ orchard: setup
 
 test: setup slurm
 	pytest
+
+# The example notebook, on a model out of the package index.
+notebooks: $(INSTALLED)
+	pytest -m index --numprocesses=0
 
 # docs/architectures.md, from the tests of all architectures.
 architectures: $(INSTALLED)

@@ -48,6 +48,7 @@ PUBLIC = {
     "read": "files.hdf5",
     "respond": "patching.dose_response",
     "screen_neurons": "patching.screening",
+    "tokenizer_of": "notebook.opening",
     "trace": "patching.circuit",
 }
 """Where each public name is defined."""
