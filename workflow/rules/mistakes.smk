@@ -7,6 +7,9 @@ from pathlib import Path
 from an_neuron.errors import UserError
 from an_neuron.study.written import check_written
 
+WORKFLOW = Path(workflow.current_basedir).parent
+"""The folder workflow/, whichever file Snakemake was started with."""
+
 
 def end_in_sentence(check):
     """Run a check; end with the sentence of what it refuses."""
@@ -18,7 +21,7 @@ def end_in_sentence(check):
 
 def rule_names():
     """Return the names of rules, which no study can have; each rule's script has its name."""
-    scripts = Path(workflow.basedir) / "workflow" / "scripts"
+    scripts = WORKFLOW / "scripts"
     return {path.stem for path in scripts.glob("*.py")}
 
 
