@@ -55,7 +55,7 @@ def check_browser():
     """Say before the first job, not after hours, that static figures cannot be drawn."""
     from an_neuron.figures.export import browser_missing
 
-    missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
+    missing = browser_missing() if {"png", "svg", "pdf"} & set(FORMATS) else None
     if missing:
         raise SystemExit(missing)
 

@@ -76,7 +76,7 @@ def choice_proportion_fig(table: Table) -> go.Figure:
     attributes, totals = table.attributes, table["answers_or_foils"]
     neuron, answer, foil = _names(attributes)
     place = np.arange(len(totals))
-    frame = Frame((-0.6, len(place) - 0.4), (-0.02, 1.12), ROOM)
+    frame = Frame((-0.6, len(place) - 0.4), (-0.02, 1.12), {**ROOM, "b": 92})
     title = f'The choice between "{answer}" and "{foil}" by {neuron} activation'
     figure = empty_figure(title, f"{neuron} activation", f'Share of "{answer}" of both', frame)
     if not attributes["n_positions"]:
@@ -90,9 +90,9 @@ def choice_proportion_fig(table: Table) -> go.Figure:
         if total:
             figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,} of {total:,}", showarrow=False)
     figure.update_xaxes(tickvals=place, ticktext=_bin_names(table))
-    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 170}, legend={"traceorder": "normal"})
+    figure.update_layout(showlegend=True, legend={"traceorder": "normal"})
     add_subtitle(figure, f'{_where(attributes)}; above, real "{answer}" of both, with 95 % Wilson intervals')
-    _add_base_rate(figure, table)
+    _add_base_rate(figure, frame, table)
     return figure
 
 
@@ -167,14 +167,11 @@ def _bin_names(table: Table) -> list[str]:
     ]
 
 
-def _add_base_rate(figure: go.Figure, table: Table) -> None:
+def _add_base_rate(figure: go.Figure, frame: Frame, table: Table) -> None:
     """Add the real share of all positions as a dashed line."""
     answers, total = int(table["answers"].sum()), int(table["answers_or_foils"].sum())
     if not total:
         return
-    margin = figure.layout.margin
-    ranges = figure.layout.xaxis.range, figure.layout.yaxis.range
-    frame = Frame(*ranges, {side: getattr(margin, side) for side in "lrtb"})
     levels = np.concatenate([table["mean_p_answer"], table["share_low"], table["share_high"]])
     places = np.tile(np.arange(len(table["count"])), 3)
     known = np.isfinite(levels)

@@ -16,7 +16,8 @@ from an_neuron.figures.circuit_layout import (
     rows_of,
     tokens_at,
 )
-from an_neuron.figures.labels import FONT_SIZE, MARGIN, Frame, Labels, add_text, box_around, text_size
+from an_neuron.figures.labels import MARGIN, Frame, Labels, add_text, box_around, text_size
+from an_neuron.figures.look import look
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import visible
@@ -126,7 +127,7 @@ def _add_number(figure: go.Figure, layout: Labels, line: tuple[np.ndarray, np.nd
     middle_first = points[np.argsort(np.abs(np.arange(len(points)) - len(points) // 2), kind="stable")]
     asides = np.array([(0, 0), (16, 0), (-16, 0), (36, 0), (-36, 0)])
     left, top, right, bottom = layout.put(box_around(point + aside, text) for aside in asides for point in middle_first)
-    font = {"size": FONT_SIZE - 2, "color": _color(weight)}
+    font = {"size": look().font_size - 2, "color": _color(weight)}
     add_text(
         figure,
         layout.frame,
@@ -176,7 +177,7 @@ def _add_nodes(
             mode="markers+text",
             text=[f"<b>{name}</b>" for name in names],
             textposition="middle right",
-            textfont={"size": FONT_SIZE},
+            textfont={"size": look().font_size},
             showlegend=False,
             marker={
                 "symbol": symbol,

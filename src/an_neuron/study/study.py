@@ -13,6 +13,7 @@ from an_neuron.errors import UserError
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
+from an_neuron.study.drawing import Drawing
 from an_neuron.study.model import Model
 
 AUTO = "auto"
@@ -91,6 +92,7 @@ class Study:
     top_k: int
     corpus: Corpus
     readout: str
+    figures: Drawing
     published: str | None
 
     @classmethod
@@ -115,6 +117,7 @@ class Study:
             top_k=int(block["top_k"]),
             corpus=_corpus(block["corpus"]),
             readout=block["readout"],
+            figures=Drawing.of(block["figures"]),
             published=block.get("published"),
         )
 
@@ -226,6 +229,11 @@ class Study:
         """How the corpus is read, and what is kept of it."""
         corpus = self.corpus
         return {"readout": self.readout, "precision": corpus.precision, "keep": corpus.keep, "dtype": corpus.dtype}
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How figures look."""
+        return asdict(self.figures)
 
     @property
     def choice(self) -> dict[str, Any]:
