@@ -2,3 +2,10 @@
 
 
 include: "workflow/Snakefile"
+
+
+# What a bare `snakemake` builds; the default of an included file does not count.
+rule default:
+    default_target: True
+    input:
+        rules.all.input,

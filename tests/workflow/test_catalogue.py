@@ -14,6 +14,10 @@ def test_both_snakefiles_plan_the_same_jobs(tmp_path):
     jobs = project.jobs("orchard")
     assert jobs["patch_neurons"] == 1
     assert project.jobs("--snakefile", "workflow/Snakefile", "orchard") == jobs
+    bare, other = project.jobs(), project.jobs("--snakefile", "workflow/Snakefile")
+    assert bare.pop("default") == other.pop("all") == 1
+    assert bare == other
+    assert bare["fetch_model"] == 1  # of the default study
 
 
 def test_the_catalogue_is_told_how_to_use_the_workflow():

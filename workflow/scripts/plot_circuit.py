@@ -5,8 +5,8 @@ from an_neuron.figures.curves import curves_fig
 from an_neuron.figures.dose_response import dose_response_fig
 from an_neuron.figures.driving_neurons import driving_neurons_fig
 from an_neuron.figures.export import save_figures
-from an_neuron.figures.look import looking
 from an_neuron.files.hdf5 import read
+from an_neuron.files.look import looking
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 from an_neuron.corpus.recordings import read_association
 from an_neuron.figures.density import density_fig
 from an_neuron.figures.export import save_figure
-from an_neuron.figures.look import looking
 from an_neuron.figures.scatter import logit_activation_fig
 from an_neuron.files.hdf5 import read
+from an_neuron.files.look import looking
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":

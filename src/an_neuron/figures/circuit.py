@@ -17,9 +17,9 @@ from an_neuron.figures.circuit_layout import (
     tokens_at,
 )
 from an_neuron.figures.labels import MARGIN, Frame, Labels, add_text, box_around, text_size
-from an_neuron.figures.look import look
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import visible
 
 SYMBOLS = {"resid_pre": "square", "z": "diamond", "post": "circle"}

@@ -13,9 +13,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import Frame, Labels, annotate, padded
-from an_neuron.figures.look import named
 from an_neuron.figures.style import MARK_COLOR, MARKER_RADIUS, empty_figure, hover, markers
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import named
 from an_neuron.files.texts import token_labels
 
 LABELLED_TOKENS = slice(7)

@@ -14,8 +14,8 @@ from an_neuron.figures.labels import (
     Labels,
     along,
 )
-from an_neuron.figures.look import look, named
 from an_neuron.figures.style import add_reference, empty_figure
+from an_neuron.files.look import look, named
 from an_neuron.files.texts import neuron_and_token
 
 ROOM = {**MARGIN, "t": 72, "r": 120}  # for a subtitle and a legend

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 
 from an_neuron.figures.corpus import ROOM, active_tokens, is_signed, margin_figure, never_active, prediction_counts, say
 from an_neuron.figures.labels import BOX_LARGER, Frame, Labels, add_box, padded
-from an_neuron.figures.look import look
 from an_neuron.figures.style import REFERENCE_COLOR, TOP_PREDICTION_COLORS, add_subtitle, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 
 DENSITY_SCALES = {
     False: ((0.0, "#b8c0ff"), (0.5, "#0000ff"), (1.0, "#000045")),

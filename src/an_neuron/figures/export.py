@@ -19,8 +19,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from an_neuron.errors import UserError
-from an_neuron.figures.look import look
 from an_neuron.files.atomic import write_bytes, write_text
+from an_neuron.files.look import look
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -38,6 +38,7 @@ SUFFIXES = (*STATIC_SUFFIXES, ".html")
 RANDOM_ID = re.compile(
     rb"""((?:id="|url\('?#)(?:defs-|topdefs-|clip|legend|g)|class="trace [a-z]+ trace)([0-9a-f]{6})(?![0-9a-f])"""
 )
+PDF_DATE = re.compile(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}")
 NO_STATIC = "formats: [html]"
 NO_BROWSER = (
     "PNG, SVG and PDF figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
@@ -121,7 +122,7 @@ def _save_static(figures: "list[tuple[go.Figure | None, list[Path]]]") -> None:
         raise UserError(missing, setting=NO_STATIC)
     images = _images([(figure, path.suffix.removeprefix(".")) for figure, own in figures for path in own])
     for path, image in zip(paths, images, strict=True):
-        write_bytes(path, _with_fixed_ids(image) if path.suffix == ".svg" else image)
+        write_bytes(path, LASTING.get(path.suffix, bytes)(image))
 
 
 def _images(drawings: "Drawings") -> list[bytes]:
@@ -201,3 +202,12 @@ def _with_fixed_ids(svg: bytes) -> bytes:
         return found[1] + numbers.setdefault(found[2], b"%06d" % len(numbers))
 
     return RANDOM_ID.sub(numbered, svg)
+
+
+def _with_fixed_date(pdf: bytes) -> bytes:
+    """Replace the time at which a PDF file was made by one of the same length."""
+    return PDF_DATE.sub(rb"\g<1>20000101000000", pdf)
+
+
+LASTING = {".svg": _with_fixed_ids, ".pdf": _with_fixed_date}
+"""What makes the same figure the same bytes, by suffix."""

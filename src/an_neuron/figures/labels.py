@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.look import look
+from an_neuron.files.look import look
 
 MARGIN = {"l": 70, "r": 24, "t": 44, "b": 54}  # pixels, for letters of `BASE_FONT`
 UNTITLED = 14  # pixels above a plot without a title
@@ -127,12 +127,12 @@ def add_box(figure: go.Figure, layout: Labels, text: str) -> None:
         layout.frame,
         ((left + right) / 2, (top + bottom) / 2),
         text=text,
-        font={"size": BOX_LARGER * look().font_size, "color": "#ffffff"},
+        font_size=BOX_LARGER * look().font_size,
         align="left",
         bordercolor="#c7c7c7",
-        borderwidth=2,
+        borderwidth=1,
         borderpad=4,
-        bgcolor="grey",
+        bgcolor=LABEL_BACKGROUND,
     )
 
 

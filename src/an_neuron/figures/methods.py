@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from an_neuron.figures.labels import MARGIN, Frame
-from an_neuron.figures.look import look
 from an_neuron.figures.style import REFERENCE_COLOR, TEMPLATE, add_subtitle, hover, title_of
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
 WIDTHS = (6, 4.5, 3.5, 2.5, 1.5)

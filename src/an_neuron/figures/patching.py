@@ -15,7 +15,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded, text_size
-from an_neuron.figures.look import look, named
 from an_neuron.figures.style import (
     CELL_ARROW_COLOR,
     MARK_COLOR,
@@ -27,6 +26,7 @@ from an_neuron.figures.style import (
     style_heat_map,
 )
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look, named
 from an_neuron.files.texts import neuron_name, visible
 from an_neuron.patching.layers import of_layer
 
@@ -42,6 +42,7 @@ LOGIT_DIFFERENCE = "Logit Difference"
 STANDS_OUT = 1.5  # times the second best
 SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
 MARKED_LAYERS = 2
+VISIBLE = 0.05  # of the strongest cell: below it a cell looks like 0
 
 
 def patched_site_fig(table: Table) -> go.Figure:
@@ -203,7 +204,9 @@ def _site_marks(site: str, recovery: np.ndarray, measured: str) -> list[tuple[fl
     marks: list[tuple[float, float, str]] = []
     for layer in sorted(np.argsort(-strength.max(axis=1), kind="stable")[:MARKED_LAYERS].tolist()):
         pos = int(strength[layer].argmax())
+        if strength[layer, pos] < VISIBLE * strength.max():
+            continue
         of_logits = measured == LOGIT_DIFFERENCE and strength[layer, pos] >= SIGNIFICANT
-        significant = "Significant Logit Diff. for " if of_logits else ""
+        significant = named("", "Significant Logit Diff. for ") if of_logits else ""
         marks.append((pos, layer, f"{significant}Layer {layer} MLP: {recovery[layer, pos]:.2f}"))
     return marks

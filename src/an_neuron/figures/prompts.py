@@ -4,9 +4,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import Frame, Labels, along, annotate, padded
-from an_neuron.figures.look import look
 from an_neuron.figures.style import MARK_COLOR, add_reference, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import visible
 
 

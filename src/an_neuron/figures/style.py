@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import CHARACTER_WIDTH, Frame, Labels, add_text, along, text_size
-from an_neuron.figures.look import look
+from an_neuron.files.look import look
 
 TEMPLATE = "plotly_white"
 COLOR_SCALE = "RdBu"
@@ -89,7 +89,7 @@ def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
     """Return points spread over the cells that a label should not hide."""
     strength = np.nan_to_num(np.abs(recovery))
     layers, positions = np.nonzero(strength > 0.15 * strength.max())
-    spread = np.linspace(-0.45, 0.45, 7)
+    spread = np.linspace(-0.48, 0.48, 15)
     return np.vstack([np.empty((0, 2))] + [frame.pixels(positions + dx, layers + dy) for dx in spread for dy in spread])
 
 

@@ -6,9 +6,9 @@ import plotly.graph_objects as go
 from an_neuron.corpus.intervals import wilson_interval
 from an_neuron.figures.corpus import FEW, ROOM, active_tokens, add_base_rate, few, is_signed, never_active, say, traced
 from an_neuron.figures.labels import Frame, Labels, padded, text_size
-from an_neuron.figures.look import look
 from an_neuron.figures.style import TOP_PREDICTION_COLORS, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import neuron_and_token
 
 BAR_COLORS = {False: "rgba(0, 119, 187, 0.3)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue

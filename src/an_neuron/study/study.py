@@ -10,10 +10,10 @@ from typing import Any
 
 from an_neuron.corpus.sources import book_name
 from an_neuron.errors import UserError
+from an_neuron.files.look import Look
 from an_neuron.files.texts import neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
-from an_neuron.study.drawing import Drawing
 from an_neuron.study.model import Model
 
 AUTO = "auto"
@@ -92,7 +92,7 @@ class Study:
     top_k: int
     corpus: Corpus
     readout: str
-    figures: Drawing
+    figures: Look
     published: str | None
 
     @classmethod
@@ -117,7 +117,7 @@ class Study:
             top_k=int(block["top_k"]),
             corpus=_corpus(block["corpus"]),
             readout=block["readout"],
-            figures=Drawing.of(block["figures"]),
+            figures=Look(**block.get("figures", {})),
             published=block.get("published"),
         )
 
