@@ -37,6 +37,7 @@ PUBLIC = {
     "load_model": "model.loading",
     "logit_lens": "prompts.lens",
     "mean_over": "patching.means",
+    "neuronpedia_feature": "notebook.neuronpedia",
     "open_model": "notebook.opening",
     "patch_heads": "patching.sweeps",
     "patch_listed_neurons": "patching.sweeps",

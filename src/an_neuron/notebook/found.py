@@ -111,6 +111,16 @@ class FoundNeuron:
             lowered=tuple(self.tokenizer.texts(lowered)),
         )
 
+    def written(self, neuron: str | tuple[int, int], k: int = 10, largest: bool = True) -> list[tuple[str, float]]:
+        """Return the tokens with the largest, or smallest, W_out · W_U of a neuron, and these values.
+
+        The final norm's weights are folded into W_U; its scale is left out.
+        """
+        layer, index = _place(neuron)
+        direct = self.engine.bridge.blocks[layer].mlp.W_out[index].detach() @ self._unembedding
+        values, tokens = direct.topk(k, largest=largest)
+        return [*zip(self.tokenizer.texts(tokens.tolist()), values.tolist(), strict=True)]
+
     def plot(self) -> "go.Figure":
         """Draw every neuron's recovery, layer beside layer; the pointer names each, and the largest are labelled.
 

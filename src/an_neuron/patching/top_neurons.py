@@ -109,7 +109,7 @@ def moved_tokens(w_out: Tensor, w_u: Tensor, change: float) -> tuple[list[int], 
 
 @torch.inference_mode()
 def folded_unembedding(model: TransformerBridge) -> Tensor:
-    """Return W_U with the final norm's weights folded in, [d_model, d_vocab]; the bridge's own stay as they are.
+    """Return W_U with the final norm's weights folded in, centred over tokens, [d_model, d_vocab]; none is changed.
 
     The weights are asked of the norm itself, whatever kind it is: of a vector with mean 0 and mean square 1 it returns
     their product and its bias, and of a constant vector the bias alone where it takes the mean away.
@@ -120,6 +120,7 @@ def folded_unembedding(model: TransformerBridge) -> Tensor:
     centres = _without_bias(decoder, sign).abs().max() == 0
     sign[1::2] = -1
     folded = rearrange(w_u * (_without_bias(decoder, sign) * sign), "d_vocab d_model -> d_model d_vocab")
+    folded -= folded.mean(1, keepdim=True)  # what raises all tokens alike raises none
     return folded - folded.mean(0) if centres else folded
 
 

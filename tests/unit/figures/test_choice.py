@@ -79,8 +79,8 @@ def test_proportions_of_the_model_and_of_the_text_stand_beside_each_other():
     assert texts_in(figure)[5] == "Base rate: 0.26 (17 of 66)"
     names = figure.layout.xaxis.ticktext
     assert (names[0], names[-1]) == (
-        "lowest 50 %<br>-3.00 to 0.50<br>n = 50",
-        "highest 1 %<br>8.00 to 18.00<br>n = 1",
+        "lowest 50 %<br>-3.00<br>to 0.50<br>n = 50",
+        "highest 1 %<br>8.00<br>to 18.00<br>n = 1",
     )
     assert_labels_are_inside(figure)
 

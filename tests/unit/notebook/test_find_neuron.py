@@ -1,5 +1,6 @@
 """The one call of a notebook, on models small enough to work out what it returns."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from an_neuron import Engine, LogitDifference, PromptPair, UserError, find_neuron, open_model, patch_neurons
+from an_neuron import (
+    Engine,
+    LogitDifference,
+    PromptPair,
+    UserError,
+    find_neuron,
+    neuronpedia_feature,
+    open_model,
+    patch_neurons,
+)
 from an_neuron.files.texts import neuron_name
 from an_neuron.notebook.card import Card
 from an_neuron.notebook.opening import tokenizer_of
@@ -71,6 +81,19 @@ def test_a_card_says_how_active_its_neuron_is_and_how_it_ranks(tiny_gpt2, found)
     activations = [tiny_gpt2.inputs(tiny_gpt2.module(weakest[0], "mlp.c_proj"), ids)[0] for ids in found._prompts]
     for shown, expected in zip(card.activations, activations, strict=True):
         torch.testing.assert_close(torch.tensor(shown), expected[:, weakest[1]], atol=1e-5, rtol=0)
+
+
+def test_a_neuron_is_written_as_a_feature_of_neuronpedia(tiny_gpt2, found):
+    feature = json.loads(json.dumps(neuronpedia_feature(found, "tiny", "1.3")))
+    direct = tiny_gpt2.processed.blocks[1].mlp.W_out[3] @ tiny_gpt2.processed.W_U
+    expected = torch.cat([direct.topk(10).values, direct.topk(10, largest=False).values])
+    torch.testing.assert_close(torch.tensor(feature["pos_values"] + feature["neg_values"]), expected)
+    assert (feature["modelId"], feature["layer"], feature["index"]) == ("tiny", "1-mlp", "3")
+    assert feature["neg_str"] == tiny_gpt2.tokenizer.texts(direct.topk(10, largest=False).indices.tolist())
+    clean = feature["activations"][0]
+    assert clean["tokens"] == tiny_gpt2.tokenizer.texts(found.prompt_pair.clean)
+    assert clean["values"][clean["maxValueTokenIndex"]] == clean["maxValue"] == max(clean["values"])
+    assert feature["maxActApprox"] == max(max(one["values"]) for one in feature["activations"])
 
 
 def test_a_card_as_text_and_as_html():

@@ -88,7 +88,7 @@ def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     assert table["top_tokens"].shape == table["lowered_tokens"].shape == (0, 5)
     assert table["top_change"].shape == (0,)
     assert len(top_neurons_frame(table)) == 0
-    assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
+    assert neuron_map_fig(table).layout.title.text == "Recovery From Each Patched Neuron"
     write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched, {})
     attribution = hdf5.read(tmp_path / "attribution.h5")
     assert attribution.attributes["n_above_floor"] == attribution.attributes["n_top"] == 0
