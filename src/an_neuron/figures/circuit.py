@@ -42,7 +42,7 @@ def circuit_fig(table: Table) -> go.Figure:
     x, y = places(table)
     answer, foil = (visible(table.attributes[name]) for name in ("answer", "foil"))
     margin = {**MARGIN, "l": 120, "t": 80, "r": 30}
-    frame = Frame((-0.5, float(x[-1]) + 1.0), (-0.6, float(y[-1]) + 0.5), margin)
+    frame = Frame((-0.5, float(x[-1]) + 1.6), (-0.6, float(y[-1]) + 0.5), margin)
     figure = empty_figure("The Circuit: What Tokens, Heads and Neurons Do Directly", "Position", "Layer", frame)
     layout, drawn = _around_nodes(table, frame, x, y), [edge for edge in all_edges(table) if abs(edge.edge) >= DRAWN]
     at = [*zip(x, y, strict=True)]
