@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(BIN):$(PATH)
 
-.PHONY: setup browser slurm demo orchard test architectures fuzz check docs format constraints clean
+.PHONY: setup browser slurm demo orchard test notebooks architectures fuzz check docs site format constraints clean
 
 setup: $(INSTALLED) browser
 
@@ -37,6 +37,10 @@ orchard: setup
 test: setup slurm
 	pytest
 
+# The example notebook, on a model out of the package index.
+notebooks: $(INSTALLED)
+	pytest -m index --numprocesses=0
+
 # docs/architectures.md, from the tests of all architectures.
 architectures: $(INSTALLED)
 	pytest tests/unit/patching/test_architectures.py --all-architectures --dist=worksteal
@@ -59,6 +63,10 @@ docs: $(INSTALLED)
 	mv docs/files.md.new docs/files.md
 	python -m an_neuron.jobs.messages > docs/messages.md.new
 	mv docs/messages.md.new docs/messages.md
+
+# The documentation as a site, build/site/index.html; needs no network.
+site: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 format: $(INSTALLED)
 	ruff check --fix

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 import an_neuron
+from an_neuron.files.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -24,9 +25,18 @@ def constraints():
 def test_conda_environment_pins_what_the_project_needs_at_the_constraints_versions():
     environment = yaml.safe_load((ROOT / "envs" / "an_neuron.yaml").read_text())
     packages = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    needed = {re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]}
+    extras = PROJECT["optional-dependencies"]
+    requirements = [*PROJECT["dependencies"], *extras["plot"], *extras["workflow"]]
+    needed = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements} - {PROJECT["name"]}
     assert set(pins(packages)) == needed
     assert pins(packages) == {name: constraints()[name] for name in needed}
+
+
+def test_extras_are_those_that_a_missing_package_is_named_with():
+    modules = {"beautifulsoup4": "bs4", "pyyaml": "yaml"}
+    for extra, known in EXTRAS.items():
+        named = {re.match(r"[\w-]+", one)[0] for one in PROJECT["optional-dependencies"][extra]} - {PROJECT["name"]}
+        assert {modules.get(name, name) for name in named} == {*known} - {"choreographer"}  # kaleido brings that
 
 
 def test_constraints_name_no_host_and_no_path():

@@ -137,7 +137,7 @@ def swapped(project):
 CHANGES = {
     "a figure's title": (replace("src/an_neuron/figures/patching.py", "MLP Layer", "MLP"), SWEEP_FIGURES),
     "a colour of all figures": (
-        replace("src/an_neuron/figures/style.py", "#636efa", "#123456"),
+        replace("src/an_neuron/figures/style.py", "#0077bb", "#123456"),
         FIGURES | PATCHING_FIGURES | ASSOCIATION_FIGURES,
     ),
     "the corpus file": (

@@ -18,7 +18,7 @@ from project import FORMATS, ROOT, Project
 from an_neuron.files import hdf5
 
 pytestmark = pytest.mark.workflow
-PNG_SIZE = (4 * 1048, 4 * 512)
+PNG_SIZE = (4 * 672, 4 * 392)
 CAPTIONS_OF_COMPARISON = ("comparison", "compare_studies")  # they stand in the report of the target `compare`
 # They stand in that of `orchard_circuit`.
 CAPTIONS_OF_CIRCUIT = ("ablation", "circuit", "curves", "dose_response", "driving_neurons", "faithfulness", "methods")

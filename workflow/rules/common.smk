@@ -14,7 +14,7 @@ from an_neuron.study.study import Study
 
 put_on_python_path()
 
-SCHEMA = Path(workflow.basedir) / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 if workflow.is_main_process:
     end_in_sentence(
@@ -74,7 +74,7 @@ def behind(rule):
 
     As inputs they are compared by content, so that a changed module reruns the rules that use it, and no others.
     """
-    script = Path(workflow.basedir) / "workflow" / "scripts" / f"{rule}.py"
+    script = WORKFLOW / "scripts" / f"{rule}.py"
     return [os.path.relpath(script), *map(str, modules_behind(script))]
 
 

@@ -1,7 +1,7 @@
 """The same token in several models: the neurons of all studies that are built, side by side. It builds no study."""
 
 PUBLISHED_NEURON = os.path.relpath(
-    os.path.join(workflow.basedir, "resources", "published", "an_neuron.csv")
+    WORKFLOW.parent / "resources" / "published" / "an_neuron.csv"
 )
 COMPARISON = "Several models"
 

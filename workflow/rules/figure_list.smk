@@ -235,7 +235,7 @@ def figure_files(figure, rule, category, results="results/{study}"):
     return [
         (
             path
-            if ext == "svg"
+            if ext in ("svg", "pdf")
             else report(
                 path,
                 caption=caption,

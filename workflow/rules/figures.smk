@@ -27,6 +27,7 @@ for drawer, table, figure, category, wildcards_of in FIGURES + CIRCUIT_FIGURES:
             ENVIRONMENT
         params:
             script=drawer,
+            look=of_study("look"),
         script:
             "../scripts/{params.script}.py"
 
@@ -64,6 +65,7 @@ for drawer, figures, category, wildcards_of in SETS + CIRCUIT_SETS:
             ENVIRONMENT
         params:
             script=drawer,
+            look=of_study("look"),
         script:
             "../scripts/{params.script}.py"
 
@@ -86,6 +88,7 @@ rule plot_patched_neurons:
         ENVIRONMENT
     params:
         layer=lambda wildcards: neuron_of(study_of(wildcards))[0],
+        look=of_study("look"),
     script:
         "../scripts/plot_patched_neurons.py"
 
@@ -112,5 +115,7 @@ rule plot_logit_activation:
         ENVIRONMENT
     resources:
         mem_mb=table_mb(2500),
+    params:
+        look=of_study("look"),
     script:
         "../scripts/plot_logit_activation.py"

@@ -7,6 +7,9 @@ from pathlib import Path
 from an_neuron.errors import UserError
 from an_neuron.study.written import check_written
 
+WORKFLOW = Path(workflow.current_basedir).parent
+"""The folder workflow/, whichever file Snakemake was started with."""
+
 
 def end_in_sentence(check):
     """Run a check; end with the sentence of what it refuses."""
@@ -18,7 +21,7 @@ def end_in_sentence(check):
 
 def rule_names():
     """Return the names of rules, which no study can have; each rule's script has its name."""
-    scripts = Path(workflow.basedir) / "workflow" / "scripts"
+    scripts = WORKFLOW / "scripts"
     return {path.stem for path in scripts.glob("*.py")}
 
 
@@ -52,7 +55,7 @@ def check_browser():
     """Say before the first job, not after hours, that static figures cannot be drawn."""
     from an_neuron.figures.export import browser_missing
 
-    missing = browser_missing() if {"png", "svg"} & set(FORMATS) else None
+    missing = browser_missing() if {"png", "svg", "pdf"} & set(FORMATS) else None
     if missing:
         raise SystemExit(missing)
 

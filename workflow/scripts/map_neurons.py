@@ -9,8 +9,9 @@ from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.activation_changes import activation_changes, telling_change
-from an_neuron.patching.neuron_map import top_neurons, write_map, write_top_neurons
+from an_neuron.patching.neuron_map import write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
+from an_neuron.patching.top_neurons import top_neurons
 from an_neuron.prompts.tokens import read_prompts
 
 if __name__ == "__main__":
@@ -21,6 +22,7 @@ if __name__ == "__main__":
         model = load_model(folder, claimed(kind(snakemake.resources.device)))
         changes = activation_changes(model, prompts.prompt_pairs, sweeps.layers)  # before weights are processed
         process_weights(model, snakemake.params.processing)
-        top = top_neurons(model, Tokenizer(folder), sweeps, telling_change(changes))
+        change = telling_change(changes)
+        top = top_neurons(model, Tokenizer(folder), sweeps.layers, sweeps.recovery, change)
         write_map(snakemake.output.h5, sweeps, top, snakemake.params.attributes)
         write_top_neurons(snakemake.output.csv, hdf5.read(snakemake.output.h5))

@@ -6,10 +6,11 @@ from an_neuron.figures.dose_response import dose_response_fig
 from an_neuron.figures.driving_neurons import driving_neurons_fig
 from an_neuron.figures.export import save_figures
 from an_neuron.files.hdf5 import read
+from an_neuron.files.look import looking
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.input):
+    with job(snakemake.log[0], snakemake.input), looking(**snakemake.params.look):
         circuit, recovery, faithfulness, dose_response, neurons = map(read, snakemake.input.tables)
         figures = [
             circuit_fig(circuit),

@@ -8,10 +8,11 @@ from an_neuron.figures.density import density_fig
 from an_neuron.figures.export import save_figure
 from an_neuron.figures.scatter import logit_activation_fig
 from an_neuron.files.hdf5 import read
+from an_neuron.files.look import looking
 from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
-    with job(snakemake.log[0], snakemake.input):
+    with job(snakemake.log[0], snakemake.input), looking(**snakemake.params.look):
         if summary := snakemake.input.get("summary"):
             figure = partial(density_fig, read(summary))
         else:

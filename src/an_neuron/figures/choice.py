@@ -28,7 +28,7 @@ from an_neuron.files.texts import neuron_and_token, visible
 OTHER, ANSWER, FOIL = 0, 1, 2  # as in activations/choice.h5
 NEXT_COLORS = {OTHER: "#a0a0a0", FOIL: TOP_PREDICTION_COLORS[False], ANSWER: TOP_PREDICTION_COLORS[True]}
 SHARE_COLOR = "rgba(255, 0, 0, 0.3)"  # the intervals must be seen on it
-COUNTS_LEVEL = 1.06  # above all proportions
+COUNTS_LEVEL = 1.15  # above all proportions
 
 
 def choice_scatter_fig(table: Table, static: bool = True) -> go.Figure:
@@ -76,7 +76,7 @@ def choice_proportion_fig(table: Table) -> go.Figure:
     attributes, totals = table.attributes, table["answers_or_foils"]
     neuron, answer, foil = _names(attributes)
     place = np.arange(len(totals))
-    frame = Frame((-0.6, len(place) - 0.4), (-0.02, 1.12), ROOM)
+    frame = Frame((-0.6, len(place) - 0.4), (-0.02, 1.27), {**ROOM, "b": 104, "r": 156})
     title = f'The choice between "{answer}" and "{foil}" by {neuron} activation'
     figure = empty_figure(title, f"{neuron} activation", f'Share of "{answer}" of both', frame)
     if not attributes["n_positions"]:
@@ -88,11 +88,12 @@ def choice_proportion_fig(table: Table) -> go.Figure:
     figure.add_trace(go.Scatter(x=place, y=table["mean_p_answer"], mode="lines+markers", **model))
     for x, hits, total in zip(place.tolist(), table["answers"].tolist(), totals.tolist(), strict=True):
         if total:
-            figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,} of {total:,}", showarrow=False)
-    figure.update_xaxes(tickvals=place, ticktext=_bin_names(table))
-    figure.update_layout(showlegend=True, margin={**ROOM, "b": 110, "r": 170}, legend={"traceorder": "normal"})
+            figure.add_annotation(x=x, y=COUNTS_LEVEL, text=f"{hits:,}<br>of {total:,}", showarrow=False)
+    figure.update_xaxes(tickvals=place, ticktext=_bin_names(table), tickangle=0)
+    figure.update_yaxes(tickvals=np.linspace(0, 1, 6))
+    figure.update_layout(showlegend=True, legend={"traceorder": "normal"})
     add_subtitle(figure, f'{_where(attributes)}; above, real "{answer}" of both, with 95 % Wilson intervals')
-    _add_base_rate(figure, table)
+    _add_base_rate(figure, frame, table)
     return figure
 
 
@@ -164,19 +165,16 @@ def _bin_names(table: Table) -> list[str]:
     parts = [f"{low}–{high} %" for low, high in pairwise(upto)]
     parts[0], parts[-1] = f"{first} {upto[1]} %", f"{last} {100 - upto[-2]} %"
     return [
-        f"{part}<br>{edge} to {next_edge}<br>{number:,} positions" if number else "no other<br>activation"
+        f"{part}<br>{edge}<br>to {next_edge}<br>n = {number:,}" if number else "no other<br>activation"
         for part, edge, next_edge, number in zip(parts, edges, edges[1:], count, strict=False)
     ]
 
 
-def _add_base_rate(figure: go.Figure, table: Table) -> None:
+def _add_base_rate(figure: go.Figure, frame: Frame, table: Table) -> None:
     """Add the real share of all positions as a dashed line."""
     answers, total = int(table["answers"].sum()), int(table["answers_or_foils"].sum())
     if not total:
         return
-    margin = figure.layout.margin
-    ranges = figure.layout.xaxis.range, figure.layout.yaxis.range
-    frame = Frame(*ranges, {side: getattr(margin, side) for side in "lrtb"})
     levels = np.concatenate([table["mean_p_answer"], table["share_low"], table["share_high"]])
     places = np.tile(np.arange(len(table["count"])), 3)
     known = np.isfinite(levels)

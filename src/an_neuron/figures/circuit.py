@@ -16,9 +16,10 @@ from an_neuron.figures.circuit_layout import (
     rows_of,
     tokens_at,
 )
-from an_neuron.figures.labels import FONT_SIZE, MARGIN, Frame, Labels, add_text, box_around, text_size
+from an_neuron.figures.labels import MARGIN, Frame, Labels, add_text, box_around, text_size
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import visible
 
 SYMBOLS = {"resid_pre": "square", "z": "diamond", "post": "circle"}
@@ -41,7 +42,7 @@ def circuit_fig(table: Table) -> go.Figure:
     x, y = places(table)
     answer, foil = (visible(table.attributes[name]) for name in ("answer", "foil"))
     margin = {**MARGIN, "l": 120, "t": 80, "r": 30}
-    frame = Frame((-0.5, float(x[-1]) + 1.0), (-0.6, float(y[-1]) + 0.5), margin)
+    frame = Frame((-0.5, float(x[-1]) + 1.6), (-0.6, float(y[-1]) + 0.5), margin)
     figure = empty_figure("The Circuit: What Tokens, Heads and Neurons Do Directly", "Position", "Layer", frame)
     layout, drawn = _around_nodes(table, frame, x, y), [edge for edge in all_edges(table) if abs(edge.edge) >= DRAWN]
     at = [*zip(x, y, strict=True)]
@@ -126,7 +127,7 @@ def _add_number(figure: go.Figure, layout: Labels, line: tuple[np.ndarray, np.nd
     middle_first = points[np.argsort(np.abs(np.arange(len(points)) - len(points) // 2), kind="stable")]
     asides = np.array([(0, 0), (16, 0), (-16, 0), (36, 0), (-36, 0)])
     left, top, right, bottom = layout.put(box_around(point + aside, text) for aside in asides for point in middle_first)
-    font = {"size": FONT_SIZE - 2, "color": _color(weight)}
+    font = {"size": look().font_size - 2, "color": _color(weight)}
     add_text(
         figure,
         layout.frame,
@@ -176,7 +177,7 @@ def _add_nodes(
             mode="markers+text",
             text=[f"<b>{name}</b>" for name in names],
             textposition="middle right",
-            textfont={"size": FONT_SIZE},
+            textfont={"size": look().font_size},
             showlegend=False,
             marker={
                 "symbol": symbol,

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from an_neuron.figures.labels import Frame, Labels, annotate, padded
 from an_neuron.figures.style import MARK_COLOR, MARKER_RADIUS, empty_figure, hover, markers
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import named
 from an_neuron.files.texts import token_labels
 
 LABELLED_TOKENS = slice(7)
@@ -33,7 +34,8 @@ def neuron_dot_vocab_fig(table: Table, static: bool = True) -> go.Figure:
     """
     layer, neuron = table.attributes["layer"], table.attributes["index"]
     tokens = token_labels(table["token"])
-    title = f"Token Embeddings Dot Output Weights of Layer {layer} MLP Neuron {neuron}"
+    original = f"Token Embeddings Dot Output Weights of Layer {layer} MLP Neuron {neuron}"
+    title = named(f"W_out of Neuron {layer}.{neuron} · W_U of Each Token", original)
     template = hover("<b>%{hovertext}</b>", "", "Token=%{x}", "Dot Product=%{y}")
     values = table["W_out_dot_W_U"]
     figure = _token_scatter(title, "Dot Product", values, static, hovertext=tokens, hovertemplate=template)
@@ -55,8 +57,9 @@ def most_similar_neurons_fig(table: Table, static: bool = True) -> go.Figure:
     neurons_of = np.stack([table["layer"], table["index"]], axis=-1)
     neurons = [f"Layer: {a}, Neuron: {b} - Layer: {c}, Neuron: {d}" for (a, b), (c, d) in neurons_of.tolist()]
     tokens = token_labels(table["token"])
-    title = "Difference between Top 2 Most Similar Neuron Output Weights for each Token Embedding"
-    axis = "Top 2 Dot Product Difference"
+    original = "Difference between Top 2 Most Similar Neuron Output Weights for each Token Embedding"
+    title = named("How Far Each Token's Most Congruent Neuron Is Ahead of the Next", original)
+    axis = named("Congruence: best − second best neuron", "Top 2 Dot Product Difference")
     template = hover("<b>%{hovertext}</b>", "", "Token=%{customdata} (%{x})", f"{axis}=%{{y}}")
     figure = _token_scatter(
         title, axis, difference, static, hovertext=neurons, customdata=tokens, hovertemplate=template
@@ -79,6 +82,6 @@ def _token_scatter(title: str, y_title: str, values: np.ndarray, static: bool, *
 def _label_highest(figure: go.Figure, values: np.ndarray, texts: Sequence[str], ranks: slice) -> None:
     """Label the points at these ranks, counted from the highest value."""
     frame = Frame(figure.layout.xaxis.range, figure.layout.yaxis.range)
-    chosen = np.argsort(-values, kind="stable")[ranks]
+    chosen = [index for index in np.argsort(-values, kind="stable")[ranks] if values[index] > 0]
     layout = Labels(frame, frame.pixels(np.arange(len(values)), values))
     annotate(figure, layout, [(index, values[index], texts[index]) for index in chosen], standoff=MARKER_RADIUS)

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import (
+    BOX_LARGER,
     LABEL_BACKGROUND,
     MARGIN,
     Frame,
@@ -14,9 +15,17 @@ from an_neuron.figures.labels import (
     along,
 )
 from an_neuron.figures.style import add_reference, empty_figure
+from an_neuron.files.look import look, named
 from an_neuron.files.texts import neuron_and_token
 
-ROOM = {**MARGIN, "t": 80, "r": 140}  # for a subtitle and a legend
+ROOM = {**MARGIN, "t": 72, "r": 120}  # for a subtitle and a legend
+FEW = 10
+"""A share of fewer tokens is marked, since it says little."""
+
+
+def few(totals: np.ndarray) -> np.ndarray:
+    """Say which shares are of fewer tokens than `FEW`."""
+    return totals < FEW
 
 
 def is_signed(attributes: Mapping[str, Any]) -> bool:
@@ -40,8 +49,10 @@ def margin_figure(attributes: Mapping[str, Any], frame: Frame) -> go.Figure:
     """Return an empty figure of a token's margin against a neuron's activation."""
     neuron, token = neuron_and_token(attributes)
     shown = "" if is_signed(attributes) else " (>=0)"
-    title = f'{neuron} activations{shown} vs. "{token}" Logit subtract Top Other Logit'
-    return empty_figure(title, f"{neuron} activation", f'"{token}" Logit - Max Other Logit', frame)
+    original = f'{neuron} activations{shown} vs. "{token}" Logit subtract Top Other Logit'
+    title = named(f'Margin of "{token}" by {neuron} activation', original)
+    margin = named(f'Margin: logit of "{token}" − largest other', f'"{token}" Logit - Max Other Logit')
+    return empty_figure(title, f"{neuron} activation", margin, frame)
 
 
 def prediction_counts(attributes: Mapping[str, Any]) -> str:
@@ -52,7 +63,7 @@ def prediction_counts(attributes: Mapping[str, Any]) -> str:
 def say(figure: go.Figure, sentence: str) -> go.Figure:
     """Put a sentence into a figure that has nothing to show."""
     place = {"xref": "x domain", "yref": "y domain", "x": 0.5, "y": 0.5}
-    figure.add_annotation(text=sentence, font_size=14, showarrow=False, **place)
+    figure.add_annotation(text=sentence, font_size=BOX_LARGER * look().font_size, showarrow=False, **place)
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
     return figure

@@ -6,9 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.corpus import ROOM, active_tokens, is_signed, margin_figure, never_active, prediction_counts, say
-from an_neuron.figures.labels import Frame, Labels, add_box, padded
+from an_neuron.figures.labels import BOX_LARGER, Frame, Labels, add_box, padded
 from an_neuron.figures.style import REFERENCE_COLOR, TOP_PREDICTION_COLORS, add_subtitle, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 
 DENSITY_SCALES = {
     False: ((0.0, "#b8c0ff"), (0.5, "#0000ff"), (1.0, "#000045")),
@@ -115,6 +116,6 @@ def _style_density(figure: go.Figure, highest: float) -> None:
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=str(top), marker=key))
     figure.update_layout(showlegend=True, legend_title_text="Top prediction")
     title = {"text": "Tokens in a bin", "x": 1.01, "y": 0.72, "xanchor": "left", "yanchor": "bottom"}
-    figure.add_annotation(xref="paper", yref="paper", showarrow=False, font_size=14, **title)
+    figure.add_annotation(xref="paper", yref="paper", showarrow=False, font_size=BOX_LARGER * look().font_size, **title)
     figure.update_yaxes(zeroline=False)
     figure.add_hline(y=0, line_color=REFERENCE_COLOR, line_width=1)

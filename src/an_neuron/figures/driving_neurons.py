@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.labels import Frame, Labels, annotate, padded
+from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded
 from an_neuron.figures.style import MARK_COLOR, add_subtitle, empty_figure, hover, markers
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_name
@@ -21,8 +21,11 @@ def driving_neurons_fig(table: Table) -> go.Figure:
     """
     studied = neuron_name(table.attributes["neuron_layer"], table.attributes["neuron_index"])
     layers, recovery = table["layer"].astype(float), table["recovery"]
-    frame = Frame((-0.8, int(table.attributes["neuron_layer"]) + 0.8), padded(np.append(recovery, [0, 0.1]), 0.12))
-    figure = empty_figure(f"Activation of {studied} From Patched Neurons Below It", "Layer", "Recovery", frame)
+    layers_shown = -0.8, int(table.attributes["neuron_layer"]) + 0.8
+    frame = Frame(layers_shown, padded(np.append(recovery, [0, 0.1]), 0.12), {**MARGIN, "t": 72})
+    figure = empty_figure(
+        f"Recovery of the Activation of {studied} From Patched Neurons Below It", "Layer", "Recovery", frame
+    )
     names = [neuron_name(layer, index) for layer, index in zip(table["layer"], table["index"], strict=True)]
     figure.add_trace(
         markers(

@@ -1,4 +1,4 @@
-"""Writes figures as PNG, SVG and HTML; the same figure gives the same bytes.
+"""Writes figures as PNG, SVG, PDF and HTML; the same figure gives the same bytes.
 
 Static files are drawn by kaleido in a Chrome or Chromium, one for all files of a call. No file needs the network: HTML
 holds plotly.js, and MathJax is never loaded.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from an_neuron.errors import UserError
 from an_neuron.files.atomic import write_bytes, write_text
+from an_neuron.files.look import look
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,20 +28,20 @@ if TYPE_CHECKING:
     Build = Callable[[bool], go.Figure]
     Drawings = list[tuple[go.Figure | None, str]]
 
-WIDTH, HEIGHT = 1048, 512  # pixels, as the notebook's PNG files
 PNG_SCALE = 4
 TIMEOUT = 180  # seconds for the static files of a figure, of which a quiet machine needs 3 to 12
 ATTEMPTS = 3
 PATIENCE = 10  # seconds that a process is given to end its browser, which takes it milliseconds
 CONTEXT: Any = get_context("fork")  # nothing is imported anew
-STATIC_SUFFIXES = (".png", ".svg")
+STATIC_SUFFIXES = (".png", ".svg", ".pdf")
 SUFFIXES = (*STATIC_SUFFIXES, ".html")
 RANDOM_ID = re.compile(
     rb"""((?:id="|url\('?#)(?:defs-|topdefs-|clip|legend|g)|class="trace [a-z]+ trace)([0-9a-f]{6})(?![0-9a-f])"""
 )
+PDF_DATE = re.compile(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}")
 NO_STATIC = "formats: [html]"
 NO_BROWSER = (
-    "PNG and SVG figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
+    "PNG, SVG and PDF figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
     "install chromium), or run plotly_get_chrome, or do without them."
 )
 
@@ -53,9 +54,9 @@ def save_figure(figure: "go.Figure | Build", paths: Iterable[str | Path]) -> Non
     Parameters
     ----------
     figure
-        A figure, or a function that builds one: it is called with True for PNG and SVG, with False for HTML.
+        A figure, or a function that builds one: it is called with True for PNG, SVG and PDF, with False for HTML.
     paths
-        Files that end in .png (1048 × 512 pixels, at four times that resolution), .svg (1048 × 512) or .html.
+        Files that end in .png (of `Look`'s size, at four times that resolution), .svg, .pdf or .html.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def _save_static(figures: "list[tuple[go.Figure | None, list[Path]]]") -> None:
         raise UserError(missing, setting=NO_STATIC)
     images = _images([(figure, path.suffix.removeprefix(".")) for figure, own in figures for path in own])
     for path, image in zip(paths, images, strict=True):
-        write_bytes(path, _with_fixed_ids(image) if path.suffix == ".svg" else image)
+        write_bytes(path, LASTING.get(path.suffix, bytes)(image))
 
 
 def _images(drawings: "Drawings") -> list[bytes]:
@@ -188,7 +189,7 @@ async def _drawn(kaleido: Any, drawings: "Drawings") -> list[bytes]:
     async with kaleido:
         for figure, name in drawings:
             scale = PNG_SCALE if name == "png" else 1
-            options = {"format": name, "width": WIDTH, "height": HEIGHT, "scale": scale}
+            options = {"format": name, "width": look().width, "height": look().height, "scale": scale}
             images.append(await kaleido.calc_fig(figure, opts=options))
     return images
 
@@ -201,3 +202,12 @@ def _with_fixed_ids(svg: bytes) -> bytes:
         return found[1] + numbers.setdefault(found[2], b"%06d" % len(numbers))
 
     return RANDOM_ID.sub(numbered, svg)
+
+
+def _with_fixed_date(pdf: bytes) -> bytes:
+    """Replace the time at which a PDF file was made by one of the same length."""
+    return PDF_DATE.sub(rb"\g<1>20000101000000", pdf)
+
+
+LASTING = {".svg": _with_fixed_ids, ".pdf": _with_fixed_date}
+"""What makes the same figure the same bytes, by suffix."""

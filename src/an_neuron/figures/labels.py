@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-WIDTH, HEIGHT = 1048, 512  # pixels
-MARGIN = {"l": 90, "r": 40, "t": 70, "b": 70}
-FONT_SIZE = 12
-CHARACTER_WIDTH, LINE_HEIGHT = 7.0, 17.0
+from an_neuron.files.look import look
+
+MARGIN = {"l": 70, "r": 24, "t": 44, "b": 54}  # pixels, for letters of `BASE_FONT`
+UNTITLED = 14  # pixels above a plot without a title
+CHARACTER_WIDTH, LINE_HEIGHT = 6.4, 15.5  # pixels, of letters of `BASE_FONT`
+BOX_LARGER = 7 / 6
 NEAR = 6  # pixels between an arrow and a marker beside it
 LABEL_BACKGROUND = "rgba(255, 255, 255, 0.75)"
 
@@ -21,16 +23,26 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels f
 
 @dataclass(frozen=True)
 class Frame:
-    """The data ranges of a figure's axes and its margins: where a value lies in a static file."""
+    """The data ranges of a figure's axes and its margins: where a value lies in a static file.
+
+    Margins are those for letters of `BASE_FONT`, and grow with them; the upper one shrinks where there is no title.
+    """
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     margin: dict[str, int] = field(default_factory=lambda: dict(MARGIN))
 
     @property
+    def margins(self) -> dict[str, float]:
+        """The margins in pixels."""
+        above = {} if look().title else {"t": UNTITLED}
+        return {side: look().scale * pixels for side, pixels in {**self.margin, **above}.items()}
+
+    @property
     def size(self) -> tuple[float, float]:
         """Width and height of the plot area in pixels."""
-        return WIDTH - self.margin["l"] - self.margin["r"], HEIGHT - self.margin["t"] - self.margin["b"]
+        margins = self.margins
+        return look().width - margins["l"] - margins["r"], look().height - margins["t"] - margins["b"]
 
     def pixels(self, x: Any, y: Any) -> np.ndarray:
         """Return where values lie, [n, 2] pixels right of and below the plot's upper left corner."""
@@ -103,7 +115,7 @@ def annotate(figure: go.Figure, layout: Labels, marks: Sequence[tuple[float, flo
 
 def add_box(figure: go.Figure, layout: Labels, text: str) -> None:
     """Add a box with numbers where it covers fewest points; labels put later keep off it."""
-    width, height = text_size(text, 14)
+    width, height = text_size(text, BOX_LARGER)
     lefts, tops = (
         np.linspace(8, side - size - 8, steps)
         for side, size, steps in zip(layout.frame.size, (width, height), (12, 8), strict=True)
@@ -115,12 +127,12 @@ def add_box(figure: go.Figure, layout: Labels, text: str) -> None:
         layout.frame,
         ((left + right) / 2, (top + bottom) / 2),
         text=text,
-        font={"size": 14, "color": "#ffffff"},
+        font_size=BOX_LARGER * look().font_size,
         align="left",
         bordercolor="#c7c7c7",
-        borderwidth=2,
+        borderwidth=1,
         borderpad=4,
-        bgcolor="grey",
+        bgcolor=LABEL_BACKGROUND,
     )
 
 
@@ -145,11 +157,11 @@ def box_around(centre: np.ndarray, text: str) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def text_size(text: str, font_size: int = FONT_SIZE) -> tuple[float, float]:
-    """Estimate the pixels that a text takes, with a little room around it."""
+def text_size(text: str, larger: float = 1) -> tuple[float, float]:
+    """Estimate the pixels that a text takes, with a little room around it; `larger` than the figure's letters."""
     lines = html.unescape(text).split("<br>")
     longest = max(sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) for line in lines)
-    scale = font_size / FONT_SIZE
+    scale = larger * look().scale
     return longest * CHARACTER_WIDTH * scale + 10, len(lines) * LINE_HEIGHT * scale + 6
 
 

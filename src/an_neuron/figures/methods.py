@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from an_neuron.figures.labels import FONT_SIZE, MARGIN
-from an_neuron.figures.style import REFERENCE_COLOR, TEMPLATE, add_subtitle, hover
+from an_neuron.figures.labels import MARGIN, Frame
+from an_neuron.figures.style import REFERENCE_COLOR, TEMPLATE, add_subtitle, hover, title_of
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00")
 WIDTHS = (6, 4.5, 3.5, 2.5, 1.5)
@@ -34,8 +35,9 @@ def methods_fig(table: Table) -> go.Figure:
     """
     sites = [site for site in PANELS if f"{site}_exact" in table.datasets]
     figure = make_subplots(1, len(sites), subplot_titles=[PANELS[site] for site in sites], shared_yaxes=True)
-    figure.update_layout(template=TEMPLATE, margin={**MARGIN, "t": 110, "b": 120}, font_size=FONT_SIZE)
-    figure.update_layout(title={"text": "Ways to Estimate Patches Against Exact Patching", "x": 0.05})
+    frame = Frame((0, 1), (0, 1), {**MARGIN, "t": 92, "b": 120})
+    figure.update_layout(template=TEMPLATE, margin=frame.margins, font_size=look().font_size)
+    figure.update_layout(title=title_of("Ways to Estimate Patches Against Exact Patching"))
     add_subtitle(figure, "Share of the k largest exact effects found among a method's k largest; dotted: by chance")
     figure.update_layout(legend={"orientation": "h", "yanchor": "top", "y": -0.22, "x": 0})
     for column, site in enumerate(sites, 1):

@@ -21,6 +21,7 @@ from an_neuron.figures.style import (
     BROWSER_LIMIT,
     REFERENCE_COLOR,
     STATIC_LIMIT,
+    STRONG_COLOR,
     add_subtitle,
     empty_figure,
     hover,
@@ -32,7 +33,6 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import token_labels
 
 QUIET_COLORS = ("#6f83ad", "#a9b4c9")  # of the layers, in turns
-STRONG_COLOR = "#d62728"
 QUIET_SIZE, STRONG_SIZE = 4, 7
 ALWAYS_DRAWN = 1_000  # of the largest; none of them gives way to a neighbour
 LABELLED_NEURONS = 8
@@ -64,7 +64,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     n_layers = len(neurons.layers)
     rounded = _precision(table.attributes)
     frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), {**MARGIN, "t": 100 if rounded else 80})
-    figure = empty_figure("Logit Difference From Each Patched Neuron", "Layer", "Recovery", frame)
+    figure = empty_figure("Recovery From Each Patched Neuron", "Layer", "Recovery", frame)
     tokens = _listed_tokens(table, neurons)
     listed = neurons.among(list(tokens))
     pixels = frame.pixels(x, recovery)

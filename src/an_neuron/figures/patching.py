@@ -26,6 +26,7 @@ from an_neuron.figures.style import (
     style_heat_map,
 )
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look, named
 from an_neuron.files.texts import neuron_name, visible
 from an_neuron.patching.layers import of_layer
 
@@ -41,6 +42,7 @@ LOGIT_DIFFERENCE = "Logit Difference"
 STANDS_OUT = 1.5  # times the second best
 SIGNIFICANT = 0.1  # of the way from the corrupted to the clean logit difference
 MARKED_LAYERS = 2
+VISIBLE = 0.05  # of the strongest cell: below it a cell looks like 0
 
 
 def patched_site_fig(table: Table) -> go.Figure:
@@ -58,7 +60,7 @@ def patched_site_fig(table: Table) -> go.Figure:
     n_layers, n_pos = recovery.shape
     labels = _position_labels(table["clean_token"])
     frame = Frame((-0.5, n_pos - 0.5), (n_layers - 0.5, -0.5), _heat_map_margin(labels))
-    figure = empty_figure(f"{_measured(table)} From Patched {SITE_TITLES[site]}", "Token", "Layer", frame)
+    figure = empty_figure(_title(table, SITE_TITLES[site]), "Token", "Layer", frame)
     texts = _position_texts(table["clean_token"], table["corrupted_token"])
     figure.add_trace(
         go.Heatmap(
@@ -77,22 +79,25 @@ def patched_site_fig(table: Table) -> go.Figure:
     return figure
 
 
-def patched_heads_fig(table: Table) -> go.Figure:
+def patched_heads_fig(table: Table, limit: float | None = None) -> go.Figure:
     """Draw the recovery after patching one site of each attention head as a heat map, and mark the strongest head.
 
     Parameters
     ----------
     table
         recovery[layer, head]; attribute site (z, q, k, v or pattern).
+    limit
+        The recovery at the ends of the colour scale, for maps that are to be compared; by default this map's largest.
     """
     recovery = table["recovery"]
     n_layers, n_heads = recovery.shape
-    frame = Frame((-0.5, n_heads - 0.5), (n_layers - 0.5, -0.5), {**MARGIN, "r": 110})
-    title = f"{_measured(table)} From Patched Attention Heads: {HEAD_SITES[str(table.attributes['site'])]}"
-    figure = empty_figure(title, "Head", "Layer", frame)
+    frame = Frame((-0.5, n_heads - 0.5), (n_layers - 0.5, -0.5), {**MARGIN, "r": 92})
+    figure = empty_figure(
+        _title(table, f"Attention Heads: {HEAD_SITES[str(table.attributes['site'])]}"), "Head", "Layer", frame
+    )
     template = hover("<b>%{y}.%{x}</b>", "", "Layer: %{y}", "Head: %{x}", "Recovery: %{z}")
     figure.add_trace(go.Heatmap(z=recovery, coloraxis="coloraxis", hoverongaps=False, hovertemplate=template))
-    style_heat_map(figure, recovery)
+    style_heat_map(figure, recovery, limit)
     figure.update_xaxes(zeroline=False, tickmode="linear", dtick=1 if n_heads <= 32 else 4)
     layout = Labels(frame, strong_cells(frame, recovery))
     annotate(figure, layout, _head_marks(recovery), arrowcolor=CELL_ARROW_COLOR, arrowwidth=2)
@@ -114,14 +119,22 @@ def patched_neuron_fig(table: Table, layer: int, static: bool = True) -> go.Figu
     recovery = of_layer(table, layer)
     neurons = np.arange(len(recovery))
     frame = Frame(padded(neurons, 0.03), padded(recovery, 0.08))
-    title = f"Logit Difference From Patched Neurons in MLP Layer {layer}"
-    figure = empty_figure(title, "Neuron", "Patch Improvement", frame)
-    template = hover("Neuron=%{x}", "Patch Improvement=%{y}")
+    title = _title(table, f"Neurons in MLP Layer {layer}")
+    improvement = named("Recovery", "Patch Improvement")
+    figure = empty_figure(title, "Neuron", improvement, frame)
+    template = hover("Neuron=%{x}", f"{improvement}=%{{y}}")
     figure.add_trace(markers(neurons, recovery, static, marker_color=MARK_COLOR, hovertemplate=template))
     layout = Labels(frame, frame.pixels(neurons, recovery))
     best = int(np.nanargmax(recovery))
     annotate(figure, layout, [(best, recovery[best], _best_neuron_text(recovery))], standoff=MARKER_RADIUS)
     return figure
+
+
+def _title(table: Table, patched: str) -> str:
+    """Say what is recovered, and from which patches; the notebook says what was measured."""
+    measured = _measured(table)
+    of = "" if measured == LOGIT_DIFFERENCE else f" of the {measured}"
+    return named(f"Recovery{of} From Patched {patched}", f"{measured} From Patched {patched}")
 
 
 def _measured(table: Table) -> str:
@@ -167,7 +180,7 @@ def _best_neuron_text(recovery: np.ndarray) -> str:
 def _heat_map_margin(labels: Sequence[str]) -> dict[str, int]:
     """Leave room for the slanted token texts below and for the colour bar on the right."""
     longest = max(text_size(label)[0] for label in labels)
-    return {**MARGIN, "r": 110, "b": round(45 + 0.71 * longest)}
+    return {**MARGIN, "r": 92, "b": round(38 + 0.71 * longest / look().scale)}
 
 
 def _head_marks(recovery: np.ndarray) -> list[tuple[float, float, str]]:
@@ -191,7 +204,9 @@ def _site_marks(site: str, recovery: np.ndarray, measured: str) -> list[tuple[fl
     marks: list[tuple[float, float, str]] = []
     for layer in sorted(np.argsort(-strength.max(axis=1), kind="stable")[:MARKED_LAYERS].tolist()):
         pos = int(strength[layer].argmax())
+        if strength[layer, pos] < VISIBLE * strength.max():
+            continue
         of_logits = measured == LOGIT_DIFFERENCE and strength[layer, pos] >= SIGNIFICANT
-        significant = "Significant Logit Diff. for " if of_logits else ""
+        significant = named("", "Significant Logit Diff. for ") if of_logits else ""
         marks.append((pos, layer, f"{significant}Layer {layer} MLP: {recovery[layer, pos]:.2f}"))
     return marks

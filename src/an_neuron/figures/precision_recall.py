@@ -43,16 +43,21 @@ def precision_recall_fig(table: Table, static: bool = True) -> go.Figure:
     values = {"Precision": table["precision"], "Recall": table["recall"]}
     values["F1"] = f1_score(table["precision"], table["recall"])
     for name, (color, width) in LINES.items():
-        line = {"color": color, "width": width}
+        line = {"color": color, "width": width, "shape": "hv"}  # a threshold counts up to the next one
         template = f"{name}=%{{y:.3f}}<extra></extra>"
         figure.add_trace(
             go.Scatter(x=threshold, y=values[name], mode="lines", name=name, line=line, hovertemplate=template)
         )
     figure.update_layout(showlegend=True, hovermode=None if static else "x unified")
     add_subtitle(figure, f"Thresholds: {attributes['thresholds']}; {len(threshold):,} drawn")
-    layout = Labels(frame, np.vstack([traced(frame, threshold, y) for y in values.values()]))
+    layout = Labels(frame, np.vstack([traced(frame, *_steps(threshold, y)) for y in values.values()]))
     _add_best(figure, layout, attributes)
     return figure
+
+
+def _steps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of a line of steps: each value holds up to the next threshold."""
+    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
 
 
 def _sign(attributes: Mapping[str, Any]) -> str:

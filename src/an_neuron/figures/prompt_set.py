@@ -4,13 +4,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import MARGIN, Frame, padded
-from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
+from an_neuron.figures.style import REFERENCE_COLOR, STRONG_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
 from an_neuron.patching.prompt_set import names, statistics
 from an_neuron.prompts.prompt_set import DEVELOPMENT, HELD_OUT
 
 SHOWN = 12
-COLORS = {DEVELOPMENT: "#9aa7c2", HELD_OUT: "#d62728"}
+COLORS = {DEVELOPMENT: "#9aa7c2", HELD_OUT: STRONG_COLOR}
 TITLES = {DEVELOPMENT: "development", HELD_OUT: "held out"}
 APART = 0.17  # of a neuron's room: how far the parts stand to each side
 JITTER = 0.1  # how far a part's points are spread, so that few hide each other
@@ -28,7 +28,7 @@ def prompt_set_fig(table: Table) -> go.Figure:
     shown = np.argsort(-np.abs(recovery.mean(0)), kind="stable")[:SHOWN]
     of_part = {part: statistics(table, part, [0, *shown]) for part in TITLES if (parts == part).any()}
     frame = Frame((-0.6, len(shown) - 0.4), padded(recovery[:, shown], 0.08), {**MARGIN, "t": 100, "r": 150})
-    figure = empty_figure("Logit Difference From Patched Neurons in Each Prompt Pair", "Neuron", "Recovery", frame)
+    figure = empty_figure("Recovery From Patched Neurons in Each Prompt Pair", "Neuron", "Recovery", frame)
     figure.add_hline(y=0, line_color=REFERENCE_COLOR, line_width=1)
     for part, stats in of_part.items():
         middle = np.arange(len(shown)) + (APART if part == HELD_OUT else -APART) * (len(of_part) > 1)

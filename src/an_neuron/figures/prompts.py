@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from an_neuron.figures.labels import Frame, Labels, along, annotate, padded
 from an_neuron.figures.style import MARK_COLOR, add_reference, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import visible
 
 
@@ -34,7 +35,21 @@ def logit_lens_fig(table: Table) -> go.Figure:
     )
     layout = Labels(frame, along(frame.pixels(x, y)))
     add_reference(figure, layout, own, f"Model's own logit difference: {own:.2f}")
+    mark = _peak(x, y) if look().titles == "notebook" else _largest_rise(x, y, table["point_label"])
+    annotate(figure, layout, [mark])
+    return figure
+
+
+def _largest_rise(x: np.ndarray, y: np.ndarray, labels: np.ndarray) -> tuple[float, float, str]:
+    """Return the point before which the curve rises most, and what writes there; points are "0_pre", "0_mid", …."""
+    end = 1 + int(np.nanargmax(np.diff(y)))
+    (layer, begins), (_, ends) = (str(label).split("_", 1) for label in labels[[end - 1, end]])
+    part = "attention" if ends == "mid" else "MLP" if begins == "mid" else "block"
+    return x[end], y[end], f"Largest rise: {y[end] - y[end - 1]:+.2f} by the {part} of layer {layer}"
+
+
+def _peak(x: np.ndarray, y: np.ndarray) -> tuple[float, float, str]:
+    """Return the highest point, as the original notebook marks it."""
     peak = int(np.nanargmax(y))
     verb = "spikes to" if 0 < peak < len(y) - 1 else "peaks at"
-    annotate(figure, layout, [(x[peak], y[peak], f"Logit Difference {verb} {y[peak]:.2f}")])
-    return figure
+    return x[peak], y[peak], f"Logit Difference {verb} {y[peak]:.2f}"

@@ -1,18 +1,21 @@
 """What the figures share: colours, texts, axes, and the thinning of points that would hide each other."""
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from an_neuron.figures.labels import FONT_SIZE, Frame, Labels, add_text, along, text_size
+from an_neuron.figures.labels import CHARACTER_WIDTH, Frame, Labels, add_text, along, text_size
+from an_neuron.files.look import look
 
-TEMPLATE = "plotly"
+TEMPLATE = "plotly_white"
 COLOR_SCALE = "RdBu"
-MARK_COLOR = "#636efa"
+MARK_COLOR = "#0077bb"  # this and the red are told apart by colour-blind readers, and in grey
+STRONG_COLOR = "#cc3311"
 REFERENCE_COLOR = "#444444"
-CELL_ARROW_COLOR = "darkorange"  # seen on dark cells as on light ones
-TOP_PREDICTION_COLORS = {False: "blue", True: "red"}
+CELL_ARROW_COLOR = "#ee7733"  # seen on dark cells as on light ones
+TOP_PREDICTION_COLORS = {False: MARK_COLOR, True: STRONG_COLOR}
 
 WEBGL_ABOVE = 5_000  # points in a browser
 STATIC_LIMIT = 50_000  # points in a static file; above it some of those that overlap are left out
@@ -20,6 +23,7 @@ BROWSER_LIMIT = 300_000
 """Points in a browser: 12 MB that show in 3 to 5 seconds. A million would be 30 MB and take 6 to 12."""
 
 MARKER_RADIUS = 3
+TITLE_LARGER, SUBTITLE_SMALLER = 7 / 6, 11 / 12
 
 
 def empty_figure(title: str, x_title: str, y_title: str, frame: Frame) -> go.Figure:
@@ -27,14 +31,28 @@ def empty_figure(title: str, x_title: str, y_title: str, frame: Frame) -> go.Fig
     figure = go.Figure()
     figure.update_layout(
         template=TEMPLATE,
-        title={"text": title, "x": 0.05},
-        margin=frame.margin,
-        font_size=FONT_SIZE,
+        title=title_of(title),
+        margin=frame.margins,
+        font_size=look().font_size,
         showlegend=False,
         xaxis={"title": {"text": x_title}, "range": frame.x_range},
         yaxis={"title": {"text": y_title}, "range": frame.y_range, "ticklabelstandoff": 4},
     )
     return figure
+
+
+def title_of(text: str) -> dict[str, Any]:
+    """Return a title, or nothing where figures have none."""
+    if not look().title:
+        return {}
+    shown = "<br>".join(wrap(text, characters(TITLE_LARGER)))
+    font = {"size": TITLE_LARGER * look().font_size}
+    return {"text": shown, "font": font, "x": 0.02, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": 10}}
+
+
+def characters(larger: float) -> int:
+    """Return how many characters a line across the figure has, of letters that are `larger` than the others."""
+    return int(0.95 * look().width / (CHARACTER_WIDTH * larger * look().scale))
 
 
 def markers(x: np.ndarray, y: np.ndarray, static: bool, n_points: int | None = None, **options: Any) -> Any:
@@ -47,12 +65,18 @@ def markers(x: np.ndarray, y: np.ndarray, static: bool, n_points: int | None = N
     return (go.Scattergl if many and not static else go.Scatter)(x=x, y=y, mode="markers", **options)
 
 
-def style_heat_map(figure: go.Figure, recovery: np.ndarray) -> None:
+def largest_size(recovery: np.ndarray) -> float:
+    """Return the largest absolute recovery; NaN counts as nothing."""
+    return float(np.nan_to_num(np.abs(recovery)).max())
+
+
+def style_heat_map(figure: go.Figure, recovery: np.ndarray, largest: float | None = None) -> None:
     """Set the colours and the layer axis of a heat map of recovery[layer, …].
 
-    Colours are centred at 0; their ends lie a little beyond the values, so that the last tick keeps off the title.
+    Colours are centred at 0; their ends lie a little beyond the values, or `largest`, so that the last tick keeps off
+    the title.
     """
-    limit = 1.06 * float(np.nan_to_num(np.abs(recovery)).max()) or 1.0
+    limit = 1.06 * (largest_size(recovery) if largest is None else largest) or 1.0
     bar = {"title": {"text": "Recovery"}}
     figure.update_layout(
         coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}
@@ -65,7 +89,7 @@ def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
     """Return points spread over the cells that a label should not hide."""
     strength = np.nan_to_num(np.abs(recovery))
     layers, positions = np.nonzero(strength > 0.15 * strength.max())
-    spread = np.linspace(-0.45, 0.45, 7)
+    spread = np.linspace(-0.48, 0.48, 15)
     return np.vstack([np.empty((0, 2))] + [frame.pixels(positions + dx, layers + dy) for dx in spread for dy in spread])
 
 
@@ -104,8 +128,10 @@ def state_thinning(figure: go.Figure, drawn: np.ndarray, how: str) -> None:
 
 
 def add_subtitle(figure: go.Figure, text: str) -> None:
-    """Add a line below the title."""
-    figure.update_layout(title={"subtitle": {"text": text}})
+    """Add a line below the title, where there is one."""
+    if look().title:
+        lines = "<br>".join(line for part in text.split("<br>") for line in wrap(part, characters(SUBTITLE_SMALLER)))
+        figure.update_layout(title={"subtitle": {"text": lines, "font_size": SUBTITLE_SMALLER * look().font_size}})
 
 
 def add_reference(figure: go.Figure, layout: Labels, value: float, text: str, **options: Any) -> None:

@@ -4,19 +4,21 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.corpus.intervals import wilson_interval
-from an_neuron.figures.corpus import ROOM, active_tokens, add_base_rate, is_signed, never_active, say, traced
+from an_neuron.figures.corpus import FEW, ROOM, active_tokens, add_base_rate, few, is_signed, never_active, say, traced
 from an_neuron.figures.labels import Frame, Labels, padded, text_size
 from an_neuron.figures.style import TOP_PREDICTION_COLORS, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
+from an_neuron.files.look import look
 from an_neuron.files.texts import neuron_and_token
 
-BAR_COLORS = {False: "rgba(0, 0, 255, 0.25)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue
+BAR_COLORS = {False: "rgba(0, 119, 187, 0.3)", True: TOP_PREDICTION_COLORS[True]}  # intervals must be seen on the blue
 COUNT_COLOR = "#687187"
 RANGES = {  # by whether the neuron is signed: below 0 a bin holds its lower edge
     False: "%{customdata[0]:.4g} < activation <= %{customdata[1]:.4g}",
     True: "activation from %{customdata[0]:.4g} to %{customdata[1]:.4g}",
 }
-COUNTS_HEIGHT, GAP = 72, 10  # pixels: the panel of counts above the bars
+COUNT_SMALLER = 3 / 4
+COUNTS_HEIGHT, GAP = 56, 8  # pixels: the panel of counts above the bars
 
 
 def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
@@ -46,7 +48,8 @@ def top_prediction_fig(table: Table, static: bool = True) -> go.Figure:
         figure.add_trace(_bars(table, intervals, top))
     figure.add_trace(_intervals(middles, counts, intervals))
     _add_counts(figure, edges, totals, static)
-    add_subtitle(figure, f"{active_tokens(table.attributes, totals.sum())}; with 95 % Wilson intervals")
+    counted = f"{active_tokens(table.attributes, totals.sum())}; with 95 % Wilson intervals"
+    add_subtitle(figure, counted + (f"; hollow: fewer than {FEW} tokens" if few(totals[totals > 0]).any() else ""))
     figure.update_layout(
         barmode="stack", showlegend=True, legend_title_text="Top prediction", legend_traceorder="reversed"
     )
@@ -96,7 +99,7 @@ def _intervals(middles: np.ndarray, counts: np.ndarray, intervals: tuple[np.ndar
         x=middles[filled],
         y=share,
         mode="markers",
-        marker={"color": "black", "size": 3},
+        marker={"color": "black", "size": 5, "symbol": np.where(few(totals[filled]), "circle-open", "circle")},
         error_y={"type": "data", "color": "black", "thickness": 1, "width": 2, **error},
         showlegend=False,
         hoverinfo="skip",
@@ -115,7 +118,7 @@ def _add_counts(figure: go.Figure, edges: np.ndarray, totals: np.ndarray, static
             marker={"color": COUNT_COLOR, "line": {"color": "white", "width": 1}},
             text=[f"{total:,}" if total and static else "" for total in totals],
             textangle=-90,
-            textfont_size=9,
+            textfont_size=COUNT_SMALLER * look().font_size,
             insidetextfont_color="white",
             textposition="auto",
             constraintext="none",
@@ -125,7 +128,6 @@ def _add_counts(figure: go.Figure, edges: np.ndarray, totals: np.ndarray, static
         )
     )
     figure.update_layout(
-        margin=ROOM,
         yaxis_domain=(0, 1 - (COUNTS_HEIGHT + GAP) / height),
         yaxis2={
             "title": {"text": "Tokens"},

@@ -21,9 +21,8 @@ import numpy as np
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.atomic import replacing
 from an_neuron.files.schema import Field, Schema, storable
+from an_neuron.files.version import __version__
 
-__version__ = "0.1.0"
-"""The package's version, which every file carries."""
 SEAL = b"\nan_neuron sha256 "
 """Begins the seal: the SHA-256 of a file's content, written behind it where HDF5 does not look.
 

@@ -15,7 +15,7 @@ from an_neuron import errors
 from an_neuron.jobs.job import with_remedy
 
 PACKAGE = Path(__file__).resolve().parents[1]
-STAGES = ("files", "model", "prompts", "congruence", "patching", "corpus", "study", "figures", "jobs")
+STAGES = ("files", "model", "prompts", "congruence", "patching", "corpus", "study", "figures", "notebook", "jobs")
 INTRODUCTION = """# Messages
 
 What the library says when it refuses something, by the folder that says it, with what mends it in a workflow. In braces

@@ -48,7 +48,7 @@ class Engine:
             raise UserError(f"A model is a TransformerLens bridge, or an Engine made of one; not {bridge!r}.")
         if way not in (None, *WAYS):
             raise UserError(f"The way is one of {', '.join(WAYS)}, or None; not {way!r}.")
-        self.ordinary, self.way = OrdinaryModel(bridge), way
+        self.bridge, self.ordinary, self.way = bridge, OrdinaryModel(bridge), way
         self._said, self._proven = set[str](), set[tuple[int, int]]()
         self.fast = None if way == "ordinary" else self._wave_model(bridge)
 

@@ -1,31 +1,20 @@
-"""The map of every swept neuron's recovery, and the neurons of the largest one with the tokens that the patch moved.
-
-Patching a neuron adds to the residual stream the change of its activation times W_out. So what it raises and lowers in
-the logits directly are the tokens with the largest and smallest sign(change) * W_out . W_U.
-"""
+"""The file of every swept neuron's recovery, and of the neurons of the largest one with the tokens that they move."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
-from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.again import ERRORS
 from an_neuron.patching.neuron_sweeps import CHECKED, NeuronSweeps
 from an_neuron.patching.sweep_files import COMPARED, RECOVERY
+from an_neuron.patching.top_neurons import N_TOKENS, TopNeurons
 
-N_TOP, N_LEAST, SHARE = 200, 10, 0.01
-"""The top list is the hundredth part of all neurons, but at least 10 and at most 200; silent ones are not in it."""
-N_TOKENS = 5
 CHANGE = "clean - corrupted activation at the last position, or the largest one where that is 0; mean over prompt pairs"
 DIRECT = "sign(change) * W_out . W_U"
 
@@ -57,67 +46,6 @@ TOP = Schema(
         "lowered": Field("row", "text", "", f"the tokens with the smallest {DIRECT}, first the smallest"),
     },
 )
-
-
-@dataclass(frozen=True)
-class TopNeurons:
-    """The neurons of the largest absolute recovery, largest first.
-
-    Attributes
-    ----------
-    layer, index, recovery
-        [rank].
-    change
-        Of their activation, clean - corrupted, [rank].
-    raised, lowered
-        The tokens whose logits the patch moves most directly, [rank][k].
-    """
-
-    layer: list[int]
-    index: list[int]
-    recovery: list[float]
-    change: list[float]
-    raised: list[list[str]]
-    lowered: list[list[str]]
-
-
-@torch.inference_mode()
-def top_neurons(model: TransformerBridge, tokenizer: Tokenizer, sweeps: NeuronSweeps, change: Tensor) -> TopNeurons:
-    """Return the neurons of the largest absolute recovery, and the tokens that patching them raises and lowers.
-
-    Parameters
-    ----------
-    model
-        A bridge with processed weights.
-    tokenizer
-        For the tokens' texts.
-    sweeps
-        The sweeps of some layers.
-    change
-        The change of each of their neurons' activation, [layer, d_mlp]; only its sign decides on tokens.
-    """
-    d_mlp = sweeps.recovery.shape[1]
-    sizes = sweeps.recovery.abs().flatten()
-    number = min(N_TOP, max(N_LEAST, round(SHARE * len(sizes))))
-    order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > 0]
-    layers, indices = [sweeps.layers[place // d_mlp] for place in order], [place % d_mlp for place in order]
-    changes = change.flatten()[order].tolist()
-    moved = [_moved(model, *neuron) for neuron in zip(layers, indices, changes, strict=True)]
-    return TopNeurons(
-        layer=layers,
-        index=indices,
-        recovery=sweeps.recovery.flatten()[order].tolist(),
-        change=changes,
-        raised=[tokenizer.texts(raised) for raised, _ in moved],
-        lowered=[tokenizer.texts(lowered) for _, lowered in moved],
-    )
-
-
-def _moved(model: TransformerBridge, layer: int, index: int, change: float) -> tuple[list[int], list[int]]:
-    """Return the tokens that a change of a neuron's activation raises most, and those that it lowers most."""
-    sign = -1 if change < 0 else 1
-    direct = sign * (model.blocks[layer].mlp.W_out[index] @ model.W_U)
-    return direct.topk(N_TOKENS).indices.tolist(), direct.topk(N_TOKENS, largest=False).indices.tolist()
 
 
 def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attributes: Mapping[str, Any]) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from an_neuron.errors import UserError
+from an_neuron.files.texts import printable
 
 COLUMNS = ("part", "clean", "corrupted")
 JSONL = ".jsonl"
 EXAMPLE = '{"part": "main", "clean": "…", "corrupted": "…"}'
+LONGEST_NAME = 200
 MAIN, DEVELOPMENT, HELD_OUT = "main", "development", "held_out"
 PARTS = (MAIN, DEVELOPMENT, HELD_OUT)
 
@@ -80,7 +82,13 @@ def _csv_rows(path: Path) -> list[tuple[int, Any]]:
                 raise UserError(f"{path} has the columns {lines.fieldnames!s:.200}; it needs {', '.join(COLUMNS)}.")
             return [(lines.line_num, line) for line in lines]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a CSV in UTF-8: {error}.") from error
+        raise _unreadable(path, "a CSV", error) from error
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
+    """Return the sentence for a file that cannot be read, whatever letters, and however many, its name has."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"{printable(path, LONGEST_NAME)} cannot be read as {kind} in UTF-8: {reason}.")
 
 
 def _jsonl_rows(path: Path) -> list[tuple[int, Any]]:
@@ -88,7 +96,7 @@ def _jsonl_rows(path: Path) -> list[tuple[int, Any]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSONL in UTF-8: {error}.") from error
+        raise _unreadable(path, "JSONL", error) from error
     rows: list[tuple[int, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -39,7 +39,7 @@ def tokenize_prompts(tokenizer: Tokenizer, study: Mapping[str, Any], shape: Shap
             *_prompt_mistakes(tokenizer, pair["clean"], prompt_pair.clean, shape, "the clean prompt"),
             *_prompt_mistakes(tokenizer, pair["corrupted"], prompt_pair.corrupted, shape, "the corrupted prompt"),
         ]
-        mistakes += [f"{part}[{number}]: {one}" for one in found or _prompt_pair_mistakes(tokenizer, prompt_pair)]
+        mistakes += [f"{part}[{number}]: {one}" for one in found or prompt_pair_mistakes(tokenizer, prompt_pair)]
     prompts = [prompt for prompt_pair in prompt_pairs for prompt in (prompt_pair.clean, prompt_pair.corrupted)]
     mistakes += _vocabulary_mistakes(tokenizer, [list(ids.values()), *prompts], shape)
     if mistakes:
@@ -100,7 +100,8 @@ def _prompt_mistakes(tokenizer: Tokenizer, text: str, ids: Sequence[int], shape:
     return mistakes
 
 
-def _prompt_pair_mistakes(tokenizer: Tokenizer, prompt_pair: PromptPair) -> list[str]:
+def prompt_pair_mistakes(tokenizer: Tokenizer, prompt_pair: PromptPair) -> list[str]:
+    """Return why two prompts are no prompt pair, a sentence each that begins in lower case; empty if they are one."""
     if prompt_pair.clean == prompt_pair.corrupted:
         return ["clean and corrupted prompt are the same; change the word that decides the answer."]
     if len(prompt_pair.clean) == len(prompt_pair.corrupted):

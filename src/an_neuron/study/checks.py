@@ -44,7 +44,7 @@ LONGEST_SHOWN = 200
 """Characters of a wrong value that are shown."""
 CHECKED_AT_ONCE = 100_000_000
 """Bytes up to which a book is held against its checksum before anything runs; a larger one when its text is read."""
-TAKEN = ("all", "benchmarks", "compare", "figures", "logs", "unknown_study")
+TAKEN = ("all", "benchmarks", "compare", "default", "figures", "logs", "unknown_study")
 """Targets that are no studies, and folders beside those of the studies."""
 _Validator = extend(
     Draft202012Validator,
@@ -162,7 +162,8 @@ def _name_mistakes(config: Config, taken: Collection[str]) -> Iterator[str]:
         if name in taken or name.removesuffix("_circuit") in {*names} - {name}:
             yield f"studies.{name}: {name!r} is the name of a target or of a rule; choose another name for the study."
     if config.get("default_study", names[0]) not in names:
-        yield f"default_study: there is no study {config['default_study']!r}; known studies: {', '.join(names)}."
+        named = _shown(config["default_study"], quoted=True)
+        yield f"default_study: there is no study {named}; known studies: {', '.join(names)}."
 
 
 def _whole_studies(config: Config) -> Iterator[tuple[str, Config]]:

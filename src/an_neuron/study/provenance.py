@@ -26,9 +26,10 @@ from typing import Any
 from an_neuron.corpus.sources import DATASET_LIST
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.atomic import write_json
-from an_neuron.files.hdf5 import __version__
+from an_neuron.files.extras import EXTRAS
 from an_neuron.files.schema import Schema
 from an_neuron.files.sealed import read_json
+from an_neuron.files.version import __version__
 from an_neuron.model.devices import kind
 from an_neuron.study.times import times
 
@@ -129,15 +130,27 @@ def versions() -> dict[str, str | None]:
 
 
 def dependencies() -> list[str]:
-    """Return the names of what the package needs: by its metadata where it is installed, else by its pyproject.toml."""
+    """Return what the workflow needs: by the package's metadata where it is installed, else by pyproject."""
     try:
-        required = metadata.requires(DISTRIBUTION) or []
+        own, required = DISTRIBUTION, [one for one in metadata.requires(DISTRIBUTION) or [] if _of_workflow(one)]
     except metadata.PackageNotFoundError:
-        required = (
-            tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["dependencies"] if PROJECT.exists() else []
-        )
-    needed = [requirement for requirement in required if "extra ==" not in requirement]
-    return sorted(re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in needed)
+        own, required = _declared()
+    return sorted({re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in required} - {own})
+
+
+def _of_workflow(requirement: str) -> bool:
+    """Return whether a requirement of the metadata is one of the library, or of an extra that the workflow needs."""
+    extra = re.search(r"extra == [\"'](\w+)", requirement)
+    return extra is None or extra[1] in EXTRAS
+
+
+def _declared() -> tuple[str, list[str]]:
+    """Return the package's name and its requirements by pyproject.toml, where there is one."""
+    if not PROJECT.exists():
+        return DISTRIBUTION, []
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    optional = project.get("optional-dependencies", {})
+    return project["name"], [*project["dependencies"], *(one for extra in EXTRAS for one in optional.get(extra, []))]
 
 
 def _version(name: str) -> str | None:

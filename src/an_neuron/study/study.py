@@ -4,11 +4,12 @@ Snakemake reads this module at each start, so what takes long to import is impor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from an_neuron.errors import UserError
+from an_neuron.files.look import Look
 from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
@@ -76,6 +77,7 @@ class Study:
     top_k: int
     corpus: Corpus
     readout: str
+    figures: Look
     published: str | None
 
     @classmethod
@@ -99,6 +101,7 @@ class Study:
             top_k=int(block["top_k"]),
             corpus=Corpus.of(block["corpus"]),
             readout=block["readout"],
+            figures=Look(**block.get("figures", {})),
             published=block.get("published"),
         )
 
@@ -202,6 +205,11 @@ class Study:
     def watches_neurons(self) -> bool:
         """Whether it watches every neuron of some layer."""
         return self.corpus.neurons != "none"
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How figures look."""
+        return asdict(self.figures)
 
     @property
     def choice(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_points_are_coloured_by_the_token_that_follows():
     )
     other, foil, answer = figure.data
     assert [(trace.name, trace.marker.color) for trace in figure.data] == [
-        ("other", "#a0a0a0"), ('" a"', "blue"), ('" an"', "red"),
+        ("other", "#a0a0a0"), ('" a"', "#0077bb"), ('" an"', "#cc3311"),
     ]  # fmt: skip
     assert [list(trace.x) for trace in (other, foil, answer)] == [[1], [2, -3], [4]]
     assert [list(trace.y) for trace in (other, foil, answer)] == [[-1], [0, -2], [3]]
@@ -68,12 +68,19 @@ def test_proportions_of_the_model_and_of_the_text_stand_beside_each_other():
     assert real.error_y.arrayminus == pytest.approx([0.07, 0.12, 0.26, 0.45, 0.66], abs=1e-6)
     assert model.y == pytest.approx([0.1, 0.2, 0.4, 0.7, 0.9, 0.99])
     assert (real.name, model.name) == ("in the text", "the model's mean p")
-    assert texts_in(figure)[:6] == ["3 of 30", "4 of 20", "5 of 10", "3 of 4", "2 of 2", "Base rate: 0.26 (17 of 66)"]
+    assert texts_in(figure)[:6] == [
+        "3<br>of 30",
+        "4<br>of 20",
+        "5<br>of 10",
+        "3<br>of 4",
+        "2<br>of 2",
+        "Base rate: 0.26 (17 of 66)",
+    ]
     assert texts_in(figure)[5] == "Base rate: 0.26 (17 of 66)"
     names = figure.layout.xaxis.ticktext
     assert (names[0], names[-1]) == (
-        "lowest 50 %<br>-3.00 to 0.50<br>50 positions",
-        "highest 1 %<br>8.00 to 18.00<br>1 positions",
+        "lowest 50 %<br>-3.00<br>to 0.50<br>n = 50",
+        "highest 1 %<br>8.00<br>to 18.00<br>n = 1",
     )
     assert_labels_are_inside(figure)
 

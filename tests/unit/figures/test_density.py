@@ -29,7 +29,7 @@ def test_density_stands_in_for_the_scatter():
     assert (list(blue.y), list(red.y)) == ([-8, -2, 0], [0, 1, 8])
     assert np.asarray(blue.z) == pytest.approx(np.array([[2, np.nan], [1, 0]]), nan_ok=True)
     assert np.asarray(red.z) == pytest.approx(np.array([[np.nan, 3], [np.nan, 1]]), nan_ok=True)
-    assert (false.marker.color, true.marker.color) == ("blue", "red")
+    assert (false.marker.color, true.marker.color) == ("#0077bb", "#cc3311")
     (line,) = figure.layout.shapes
     assert line.y0 == line.y1 == 0
     assert subtitle(figure).startswith("1,121 tokens with positive activation")

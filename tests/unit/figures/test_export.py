@@ -17,6 +17,7 @@ from an_neuron import figures
 from an_neuron.errors import UserError
 from an_neuron.figures import export
 
+SUFFIXES = ("png", "svg", "pdf", "html")
 needs_browser = pytest.mark.skipif(export.browser_missing() is not None, reason="needs Chrome or Chromium")
 
 
@@ -29,17 +30,22 @@ def build(static):
 
 @needs_browser
 def test_static_files_have_their_size_and_the_same_bytes_twice(tmp_path):
-    paths = [tmp_path / folder / f"small.{suffix}" for folder in ("one", "two") for suffix in ("png", "svg", "html")]
-    export.save_figure(build, paths[:3])
-    export.save_figure(build, paths[3:])
-    first, second = ([path.read_bytes() for path in part] for part in (paths[:3], paths[3:]))
+    paths = [tmp_path / folder / f"small.{suffix}" for folder in ("one", "two") for suffix in SUFFIXES]
+    export.save_figure(build, paths[:4])
+    export.save_figure(build, paths[4:])
+    first, second = ([path.read_bytes() for path in part] for part in (paths[:4], paths[4:]))
     assert first == second
-    png, svg, html = first
+    png, svg, pdf, html = first
     assert struct.unpack(">II", png[16:24]) == (4192, 2048)
     assert b'width="1048" height="512"' in svg
     assert b">static</text>" in svg
+    assert pdf.startswith(b"%PDF-")
+    assert re.search(rb"/MediaBox \[0 0 786(\.\d+)? 384(\.\d+)?\]", pdf), "a pixel is three quarters of a point"
+    assert b"D:20000101000000" in pdf
     assert b"interactive" in html
-    assert [path.name for path in sorted((tmp_path / "one").iterdir())] == ["small.html", "small.png", "small.svg"]
+    assert [path.name for path in sorted((tmp_path / "one").iterdir())] == sorted(
+        f"small.{suffix}" for suffix in SUFFIXES
+    )
 
 
 def test_html_works_offline_and_is_named_after_its_file(tmp_path):

@@ -8,7 +8,7 @@ from an_neuron.figures.labels import box_around, overlap
 from an_neuron.figures.style import STATIC_LIMIT
 
 DARK, LIGHT = neuron_figures.QUIET_COLORS
-RED = "#d62728"
+RED = "#cc3311"
 
 
 def places(trace):
@@ -37,7 +37,7 @@ def test_neurons_lie_layer_beside_layer_and_listed_ones_are_red_with_their_token
     recovery = [[0.0, 0.001, 0.0, 0.5], [0.0, -0.2, 0.001, 0.0], [0.002, 0.0, 0.0, 0.0]]
     top = [(0, 3, [" an", "<b>"]), (1, 1, ["\n", " a"])]
     figure = neuron_figures.neuron_map_fig(neuron_map(recovery, [0, 1, 2], top))
-    assert titles(figure) == ("Logit Difference From Each Patched Neuron", "Layer", "Recovery")
+    assert titles(figure) == ("Recovery From Each Patched Neuron", "Layer", "Recovery")
     even, odd, listed = figure.data
     assert [trace.marker.color for trace in figure.data] == [DARK, LIGHT, RED]
     assert listed.marker.size > even.marker.size == odd.marker.size

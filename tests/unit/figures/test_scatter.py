@@ -3,7 +3,7 @@ import plotly.graph_objects as go
 from figure_reading import frame_of, table_of, titles
 
 from an_neuron.figures import scatter
-from an_neuron.figures.labels import text_size, within
+from an_neuron.figures.labels import BOX_LARGER, LABEL_BACKGROUND, text_size, within
 from an_neuron.figures.style import STATIC_LIMIT
 
 
@@ -38,7 +38,7 @@ def test_activations_are_the_notebooks_scatter():
         '" an" Logit - Max Other Logit',
     )
     blue, red = figure.data
-    assert (blue.name, blue.marker.color, red.name, red.marker.color) == ("False", "blue", "True", "red")
+    assert (blue.name, blue.marker.color, red.name, red.marker.color) == ("False", "#0077bb", "True", "#cc3311")
     assert (list(blue.x), list(blue.y)) == ([1.0, 3.0], [-5.0, -1.0])
     assert (list(red.x), list(red.y)) == ([2.0, 4.0], [0.5, 2.0])
     assert list(blue.hovertext) == [" a", "&lt;b&gt;↵"]
@@ -47,7 +47,7 @@ def test_activations_are_the_notebooks_scatter():
     assert figure.layout.legend.title.text == "Top prediction"
     (box,) = figure.layout.annotations
     assert box.text == "Top predictions: 3<br>Actual occurrences: 2251"
-    assert box.bgcolor == "grey"
+    assert box.bgcolor == LABEL_BACKGROUND
     assert figure.layout.title.subtitle.text == "all 4 points drawn"
 
 
@@ -58,7 +58,7 @@ def test_the_counts_cover_no_points_where_there_is_room():
     figure = scatter.logit_activation_fig(table)
     frame, (box,) = frame_of(figure), figure.layout.annotations
     width, height = frame.size
-    wide, high = text_size(box.text, 14)
+    wide, high = text_size(box.text, BOX_LARGER)
     left, top = box.x * width - wide / 2, (1 - box.y) * height - high / 2
     points = np.vstack([frame.pixels(trace.x, trace.y) for trace in figure.data])
     assert within(points, (left, top, left + wide, top + high)) == 0

@@ -22,8 +22,8 @@ def test_bars_fill_up_to_the_proportion_in_red_and_above_it_in_blue():
         'Proportion with top prediction " an"',
     )
     red, blue, intervals, counts = figure.data
-    assert (red.name, red.marker.color, blue.name) == ("True", "red", "False")
-    assert "0, 0, 255" in blue.marker.color
+    assert (red.name, red.marker.color, blue.name) == ("True", "#cc3311", "False")
+    assert "0, 119, 187" in blue.marker.color
     assert figure.layout.barmode == "stack"
     assert list(red.x) == list(blue.x) == [0.25, 0.75]
     assert list(red.width) == [0.5, 0.5]

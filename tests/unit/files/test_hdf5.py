@@ -8,8 +8,8 @@ import torch
 
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
-from an_neuron.files.hdf5 import __version__
 from an_neuron.files.schema import Field, Schema
+from an_neuron.files.version import __version__
 
 ORIGIN = {"study": "letters", "model": "micro", "revision": "local folder", "dtype": "float32"}
 

@@ -8,11 +8,12 @@ from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
 from an_neuron.patching.comparison import rounding_floor, write_attribution
 from an_neuron.patching.metric import LogitDifference
-from an_neuron.patching.neuron_map import top_neurons, top_neurons_frame, write_map, write_top_neurons
+from an_neuron.patching.neuron_map import top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweep_files import write_neurons
 from an_neuron.patching.sweeps import patch_neurons
+from an_neuron.patching.top_neurons import top_neurons
 from an_neuron.prompts.pairs import PromptPair
 
 PROMPT_PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -43,7 +44,7 @@ def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gp
     sweeps = gather(swept[0])
     model = tiny_gpt2.processed
     change = torch.ones(2, 24)
-    top = top_neurons(model, tiny_gpt2.tokenizer, sweeps, change)
+    top = top_neurons(model, tiny_gpt2.tokenizer, sweeps.layers, sweeps.recovery, change)
     flat = sorted(
         ((abs(float(sweeps.recovery[layer, neuron])), layer, neuron) for layer in range(2) for neuron in range(24)),
         key=lambda place: -place[0],
@@ -54,13 +55,15 @@ def test_top_neurons_are_those_of_the_largest_recovery_with_their_tokens(tiny_gp
     best = [tiny_gpt2.tokenizer.text(int(token)) for token in written.argsort(descending=True)]
     assert top.change == [1.0] * 10
     assert (top.raised[0], top.lowered[0]) == (best[:5], best[:-6:-1])
-    turned = top_neurons(model, tiny_gpt2.tokenizer, sweeps, -change)
+    turned = top_neurons(model, tiny_gpt2.tokenizer, sweeps.layers, sweeps.recovery, -change)
     assert (turned.raised, turned.lowered) == (top.lowered, top.raised)
 
 
 def test_map_is_written_and_told_as_a_table(tiny_gpt2, swept, tmp_path):
     sweeps = gather(swept[0])
-    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.full((2, 24), -0.1))
+    top = top_neurons(
+        tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps.layers, sweeps.recovery, torch.full((2, 24), -0.1)
+    )
     write_map(tmp_path / "map.h5", sweeps, top, {"study": "tiny"})
     table = hdf5.read(tmp_path / "map.h5")
     assert table["recovery"].tolist() == sweeps.recovery.tolist()
@@ -79,13 +82,13 @@ def test_silent_neurons_are_in_no_top_list(tiny_gpt2, tmp_path):
     silent = Sweep(one, 0 * one, torch.zeros(1, 1, 24))
     write_neurons(tmp_path / "layers_0-0.h5", silent, [0], NAMES)
     sweeps = gather([tmp_path / "layers_0-0.h5"])
-    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps, torch.zeros(1, 24))
+    top = top_neurons(tiny_gpt2.processed, tiny_gpt2.tokenizer, sweeps.layers, sweeps.recovery, torch.zeros(1, 24))
     write_map(tmp_path / "map.h5", sweeps, top, {})
     table = hdf5.read(tmp_path / "map.h5")
     assert table["top_tokens"].shape == table["lowered_tokens"].shape == (0, 5)
     assert table["top_change"].shape == (0,)
     assert len(top_neurons_frame(table)) == 0
-    assert neuron_map_fig(table).layout.title.text == "Logit Difference From Each Patched Neuron"
+    assert neuron_map_fig(table).layout.title.text == "Recovery From Each Patched Neuron"
     write_attribution(tmp_path / "attribution.h5", sweeps, silent.patched, {})
     attribution = hdf5.read(tmp_path / "attribution.h5")
     assert attribution.attributes["n_above_floor"] == attribution.attributes["n_top"] == 0

@@ -75,7 +75,14 @@ def test_schema_and_code_agree_on_documents():
     assert tuple(keys["packing"]["enum"]) == (ROWS, DOCUMENTS)
     assert tuple(keys["on_bad_line"]["enum"]) == (STOP, SKIP)
     assert keys["column"]["default"] == keys["dataset"]["properties"]["column"]["default"] == How().column
-    assert set(TEXTS) | set().union(*TEXTS.values()) == set(keys) - {"n_ctx", "rows", "precision", "keep", "dtype", "neurons"}
+    assert set(TEXTS) | set().union(*TEXTS.values()) == set(keys) - {
+        "n_ctx",
+        "rows",
+        "precision",
+        "keep",
+        "dtype",
+        "neurons",
+    }
 
 
 def test_defaults_of_a_dataset_are_filled_in(config):

@@ -31,7 +31,7 @@ def defaults(name):
 
 def filled(block):
     """Fill in the schema's defaults, as Snakemake does."""
-    nested = {key: {**defaults(key), **block.get(key, {})} for key in ("model", "corpus", "sweep")}
+    nested = {key: {**defaults(key), **block.get(key, {})} for key in ("model", "corpus", "sweep", "figures")}
     return {**defaults("study"), **block, **nested}
 
 
@@ -223,7 +223,7 @@ def test_a_part_is_what_the_configuration_says():
 def builtins_only(value):
     if isinstance(value, dict):
         return all(type(key) is str and builtins_only(inner) for key, inner in value.items())
-    return all(map(builtins_only, value)) if type(value) is list else type(value) in (str, int)
+    return all(map(builtins_only, value)) if type(value) is list else type(value) in (str, int, float, bool)
 
 
 def test_what_rules_hand_to_scripts_is_stable_and_plain(local):

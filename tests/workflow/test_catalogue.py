@@ -1,0 +1,38 @@
+"""What others find the workflow by: its standard place, the catalogue's file, and the citation."""
+
+import re
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from project import ROOT, Project
+
+
+@pytest.mark.workflow
+def test_both_snakefiles_plan_the_same_jobs(tmp_path):
+    project = Project(tmp_path / "project")
+    jobs = project.jobs("orchard")
+    assert jobs["patch_neurons"] == 1
+    assert project.jobs("--snakefile", "workflow/Snakefile", "orchard") == jobs
+    bare, other = project.jobs(), project.jobs("--snakefile", "workflow/Snakefile")
+    assert bare.pop("default") == other.pop("all") == 1
+    assert bare == other
+    assert bare["fetch_model"] == 1  # of the default study
+
+
+def test_the_catalogue_is_told_how_to_use_the_workflow():
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    assert usage["software-stack-deployment"] == {"conda": True}
+    assert usage["report"] is True
+    page = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(yaml.safe_load(block))
+
+
+def test_the_citation_names_the_original_study_and_its_authors():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (reference,) = citation["references"]
+    assert [author["family-names"] for author in reference["authors"]] == ["Miller", "Neo"]
+    assert str(citation["date-released"]) >= "2026"
+    assert citation["license"] == "MIT"
