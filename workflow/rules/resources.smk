@@ -31,10 +31,11 @@ def model_minutes(operations=lambda study, wildcards: 0):
 
 def model_threads(wildcards):
     """Return as many threads as help: one for a small model, whose jobs rather run side by side; else a GPU's share."""
-    if study_of(wildcards).is_small:
+    study, gpus = study_of(wildcards), workflow.global_resources.get("gpu")  # of --resources
+    if study.is_small:
         return 1
-    gpus = workflow.global_resources.get("gpu")  # of --resources
-    return max(1, (workflow.cores or 64) // (getattr(gpus, "value", gpus) or 1))
+    at_once = getattr(gpus, "value", gpus) or (2 if study.is_medium else 1)
+    return max(1, (workflow.cores or 64) // at_once)
 
 
 def layers_of(wildcards):

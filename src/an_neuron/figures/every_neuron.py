@@ -27,7 +27,7 @@ from an_neuron.files.texts import neuron_name, token_labels, visible
 
 ROOM = {**MARGIN, "t": 80}  # for a subtitle
 LABELLED_NEURONS = 5
-LABELLED_MATCHES = 10
+LABELLED_MATCHES = 6
 
 
 def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool = True) -> go.Figure:
@@ -76,7 +76,7 @@ def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool 
 
 
 def exclusive_congruence_fig(table: Table, static: bool = True) -> go.Figure:
-    """Draw the product of both gaps of each mutual best match by rank, on logarithmic axes, and label the first ten.
+    """Draw the product of both gaps of each mutual best match by rank, on logarithmic axes, and label the first ones.
 
     Parameters
     ----------

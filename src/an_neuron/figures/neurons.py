@@ -76,7 +76,8 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
     figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
     _name_layers(figure, frame, neurons.layers)
-    marks = [(x[i], recovery[i], _label(neurons, i, tokens)) for i in _standing_out(recovery)]
+    compared = {_plain(table.attributes[name]) for name in ("answer", "foil")}
+    marks = [(x[i], recovery[i], _label(neurons, i, tokens, compared)) for i in _standing_out(recovery)]
     labels = Labels(frame, pixels[drawn], important=pixels[listed])
     annotate(figure, labels, marks, standoff=STRONG_SIZE / 2)
     if rounded:
@@ -186,9 +187,14 @@ def _standing_out(recovery: np.ndarray) -> list[int]:
     return strongest[:1] + [number for number in strongest[1:] if strength[number] >= least]
 
 
-def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]]) -> str:
-    """Return a neuron's name and, if it is in the list, the token that patching it raised most."""
-    return "  ".join([neurons.name(number), *token_labels(tokens.get(number, [])[:1])])
+def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]], compared: set[str]) -> str:
+    """Return a neuron's name and, where patching it raised the answer or the foil, or a spelling of one, that token."""
+    raised = [token for token in tokens.get(number, []) if _plain(token) in compared]
+    return "  ".join([neurons.name(number), *token_labels(raised[:1])])
+
+
+def _plain(token: str) -> str:
+    return token.strip().lower()
 
 
 def _name_layers(figure: go.Figure, frame: Frame, layers: np.ndarray) -> None:

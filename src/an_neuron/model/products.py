@@ -58,14 +58,19 @@ def one_dnn_is_faster() -> bool:
 
 
 def seconds(run: Callable[[], object], device: torch.device = CPU) -> float:
-    """Return the shortest of a few times that something takes on a device, after it ran once."""
-    times = []
+    """Return the shortest of a few times that something takes on a device, after it ran once.
+
+    A CPU does it in one thread: others' work on the machine must not decide which way looks faster.
+    """
+    times, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
     for _ in range(REPEATS + 1):
         _finish(device)
         start = time.perf_counter()
         run()
         _finish(device)
         times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
     return min(times[1:])
 
 

@@ -17,8 +17,8 @@ from an_neuron.patching import attention
 from an_neuron.patching.changed_products import Weights
 from an_neuron.patching.metric import Inside, Logits, checked, measure
 
-WAVE_BYTES = (2 << 30, 400 << 20)
-"""Memory of a wave on an accelerator and on a CPU, where larger waves are no faster."""
+WAVE_BYTES = (2 << 30, 96 << 20)
+"""Memory of a wave on an accelerator and on a CPU, where larger waves leave its caches and are slower."""
 FACTOR_TOLERANCE = (1e-5, 0.06)
 """How far a block's response to a change may be from a multiple of it: in float32, and in half precision."""
 

@@ -20,6 +20,8 @@ from an_neuron.study.model import Model
 AUTO = "auto"
 SMALL_MODEL = 200_000_000
 """Bytes of weights up to which one thread per job is enough."""
+MEDIUM_MODEL = 1_000_000_000
+"""Bytes of weights up to which most jobs start for longer than they compute, so that two better run side by side."""
 MOST_HELD_OUT = 8
 """Held-out prompt pairs on which is measured what takes long in each of them."""
 UNKNOWN = Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257)
@@ -133,11 +135,15 @@ class Study:
         return 0 < self.weight_bytes_on_disk < SMALL_MODEL
 
     @property
+    def is_medium(self) -> bool:
+        """Whether they are known to be so few that two jobs better run side by side, with half of the cores each."""
+        return SMALL_MODEL <= self.weight_bytes_on_disk < MEDIUM_MODEL
+
+    @property
     def weight_bytes_on_disk(self) -> int:
-        """Bytes of a local model's weights; 0 for a model that is fetched."""
-        if self.model.folder is None:
-            return 0
-        return sum(path.stat().st_size for path in weight_files(Path(self.model.folder)))
+        """Bytes of the model's weights; 0 for a model that is not fetched yet."""
+        folder = Path(self.model_folder)
+        return sum(path.stat().st_size for path in weight_files(folder)) if folder.is_dir() else 0
 
     def shape(self) -> Shape:
         """Return the sizes of the model, whose folder must be there.

@@ -138,7 +138,9 @@ def test_a_model_that_is_not_fetched_has_the_sizes_of_another_in_estimates(local
 def test_a_model_is_small_if_its_weights_are_known_to_be(local, monkeypatch):
     assert (local.weight_bytes_on_disk, local.is_small) == (6, True)
     monkeypatch.setattr("an_neuron.study.study.SMALL_MODEL", 6)
-    assert not local.is_small
+    assert (local.is_small, local.is_medium) == (False, True)
+    monkeypatch.setattr("an_neuron.study.study.MEDIUM_MODEL", 6)
+    assert not local.is_medium
     assert (study().weight_bytes_on_disk, study().is_small) == (0, False)
 
 
