@@ -44,6 +44,7 @@ rule ablate_neurons:
     input:
         associations="results/{study}/associations.json",
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         gathered="results/{study}/activations/associations.h5",
         shards=SHARDS,
         model=of_study("model_files"),

@@ -44,6 +44,7 @@ rule check_candidates:
         top_neurons="results/{study}/congruence/top_neurons.h5",
         top_tokens="results/{study}/congruence/top_tokens.h5",
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         model=of_study("model_files"),
         library=behind("check_candidates"),
     output:
@@ -94,6 +95,7 @@ rule cache_activations:
     input:
         associations="results/{study}/associations.json",
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         model=of_study("model_files"),
         library=behind("cache_activations"),
     output:
@@ -124,6 +126,7 @@ rule gather_activations:
     input:
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         model=of_study("model_files"),
         library=behind("gather_activations"),
     output:
@@ -168,6 +171,7 @@ rule describe_association:
         gathered="results/{study}/activations/associations.h5",
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         model=of_study("model_files"),
         library=behind("describe_association"),
     output:
@@ -193,6 +197,7 @@ rule describe_choice:
         gathered="results/{study}/activations/associations.h5",
         shards=SHARDS,
         tokens="results/{study}/corpus/tokens.h5",
+        parts=parts_of_tokens,
         library=behind("describe_choice"),
     output:
         "results/{study}/activations/choice.h5",

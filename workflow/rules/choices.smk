@@ -58,6 +58,11 @@ def token_parts(study):
     return [f"{study.results}/corpus/parts/{k}-of-{n}.h5" for k in range(1, n + 1)]
 
 
+def parts_of_tokens(wildcards):
+    """Return the files that tokens.h5 looks into: a lost one is rebuilt for whatever reads the tokens."""
+    return token_parts(study_of(wildcards))
+
+
 def text_of_part(wildcards):
     """Return what a part of a corpus is tokenized from: the extracted text of a book, or files of documents."""
     study = study_of(wildcards)

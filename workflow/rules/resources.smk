@@ -31,7 +31,9 @@ def model_minutes(operations=lambda study, wildcards: 0):
 
 def model_threads(wildcards):
     """Return as many threads as help: one for a small model, whose jobs rather run side by side; else a GPU's share."""
-    study, gpus = study_of(wildcards), workflow.global_resources.get("gpu")  # of --resources
+    study, gpus = study_of(wildcards), workflow.global_resources.get(
+        "gpu"
+    )  # of --resources
     if study.is_small:
         return 1
     at_once = getattr(gpus, "value", gpus) or (2 if study.is_medium else 1)
@@ -63,7 +65,7 @@ def known_files(study):
     if study.corpus.dataset is None:
         return study.corpus.paths
     return (
-        fetched_files(study.corpus.paths[0])
+        read_result(fetched_files, study.corpus.paths[0])
         if os.path.exists(study.corpus.paths[0])
         else []
     )

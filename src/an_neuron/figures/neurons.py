@@ -54,7 +54,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     ----------
     table
         recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k];
-        attributes precision, measured_again, error_median.
+        attributes answer, foil, precision, measured_again, error_median.
     static
         Draw for a static file, not for a browser.
     """

@@ -7,7 +7,7 @@ from an_neuron.errors import UserError
 
 EXTRAS = {
     "plot": ("choreographer", "h5py", "kaleido", "plotly"),
-    "workflow": ("bs4", "jinja2", "jsonschema", "pooch", "requests", "snakemake", "yaml"),
+    "workflow": ("bs4", "datasets", "jinja2", "jsonschema", "pooch", "pyarrow", "requests", "snakemake", "yaml"),
 }
 """The modules that each extra of pyproject.toml adds; `workflow` adds those of `plot` too."""
 

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from an_neuron.errors import UserError
 from an_neuron.model.folder import architectures, folder_mistakes, read_json
 from an_neuron.model.memory import check_memory
+from an_neuron.model.products import lay_out_for_products
 
 MASK = re.compile(r"\.(attn|attention)\.(masked_)?bias$")
 """Causal masks, which old files of weights hold and which are no weights."""
@@ -55,6 +56,7 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
             ignore_mismatched_sizes=True,  # they are refused below, by name
         )
         _check_weights(inner.to(device), loading)
+        lay_out_for_products(inner)
         return TransformerBridge.boot_transformers(str(folder), hf_model=inner.eval(), device=device)
     except Exception as error:  # a wrong config.json makes transformers and TransformerLens raise whatever comes
         raise UserError(f"The model in {folder} cannot be loaded: {_said(error)}") from error

@@ -30,13 +30,28 @@ def linear(entering: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 def with_fast_products(model: nn.Module) -> None:
-    """Let a model's linear modules multiply by `linear`, in place. Conv1D keeps a copy of its weight, transposed."""
+    """Let a model's linear modules multiply by `linear`, in place.
+
+    Conv1D keeps a copy of its weight, unless that lies in memory transposed.
+    """
     for module in model.modules():
         if type(module) not in LINEAR:
             continue
         weight = weight_of(module)
         if _may_take_one_dnn(weight, weight) and one_dnn_is_faster():
             module.forward = partial(_multiplied, module, weight.contiguous() if isinstance(module, Conv1D) else None)
+
+
+@torch.no_grad()
+def lay_out_for_products(model: nn.Module) -> None:
+    """Let the weights of a model's Conv1D modules lie in memory as oneDNN wants them, in place: the values stay.
+
+    Else `with_fast_products` has to keep a copy of each.
+    """
+    for module in model.modules():
+        weight = weight_of(module) if type(module) is Conv1D else None
+        if weight is not None and _may_take_one_dnn(weight, weight) and one_dnn_is_faster():
+            module.weight = nn.Parameter(weight.contiguous().T, requires_grad=weight.requires_grad)
 
 
 def weight_of(module: nn.Module) -> Tensor:
@@ -50,7 +65,8 @@ def one_dnn_is_faster() -> bool:
     """Say whether oneDNN multiplies float32 matrices on this CPU much faster than torch's default, and as exactly."""
     if not torch.backends.mkldnn.is_available():
         return False
-    entering, weight = torch.rand(ROWS, WIDTH) - 0.5, torch.rand(WIDTH, WIDTH) - 0.5
+    chance = torch.Generator().manual_seed(0)  # a notebook's own stream of random numbers goes on as it was
+    entering, weight = (torch.rand(rows, WIDTH, generator=chance) - 0.5 for rows in (ROWS, WIDTH))
     default, other = (partial(way, entering, weight, None) for way in (nn.functional.linear, _by_one_dnn))
     exact = entering.double() @ weight.T.double()
     errors = [float((way() - exact).abs().max()) for way in (default, other)]

@@ -136,7 +136,10 @@ class FoundNeuron:
         values = {"recovery": self.sweep.recovery.numpy(), "layer": np.array(self.layers)}
         listed = {"top_layer": top.layer, "top_index": top.index, "top_tokens": top.raised}
         arrays = {name: np.array(of_top, dtype=object) for name, of_top in listed.items()}
-        return neuron_map_fig(Table(Path("sweep"), {**values, **arrays}, {}), static=False)
+        answer, foil = self.tokenizer.texts([self.metric.answer, self.metric.foil])
+        return neuron_map_fig(
+            Table(Path("sweep"), {**values, **arrays}, {"answer": answer, "foil": foil}), static=False
+        )
 
     def _top(self, number: int | None) -> TopNeurons:
         swept = self.layers, self.sweep.recovery, self._change

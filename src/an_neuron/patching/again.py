@@ -4,7 +4,7 @@ The largest are measured again because a study reports them, and others, drawn b
 the rest may be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,17 @@ def errors(again: Again, precision: str) -> dict[str, Any]:
         "precision": precision, "measured_again": number,
         "error_median": median, "error_99": most, "error_below": least,
     }  # fmt: skip
+
+
+def precision_sentence(attributes: Mapping[str, Any]) -> str:
+    """Say, by the attributes `ERRORS`, how exact the values of a sweep are; nothing where all of them are float32."""
+    if attributes["precision"] == "highest":
+        return ""
+    return (
+        f"Most products are in {attributes['precision']}, which puts values above {SMALL} off by "
+        f"{attributes['error_median']:.1%} (median); {attributes['measured_again']:,} neurons, the largest among them, "
+        "were measured in float32."
+    )
 
 
 def fields_of(again: Again) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Schema
 from an_neuron.files.texts import neuron_name
+from an_neuron.patching.again import precision_sentence
 from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, PERMUTED, SIGNED_RANK, names, statistics
 
 FINDING = Schema("finding.txt", "the finding in sentences, and what of it is weak or does not hold")
@@ -99,13 +100,8 @@ def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) ->
         f"{swept.attributes['spot_checks']} of these values were measured again by ordinary forwards; they differ by "
         f"at most {float(swept.attributes['rounding']):.0e}."
     )
-    precision, again = swept.attributes["precision"], swept.attributes["measured_again"]
-    if precision != "highest":
-        yield (
-            f"Most products are in {precision}, which puts values above 0.001 off by "
-            f"{swept.attributes['error_median']:.1%} (median); {again:,} neurons, the largest "
-            "among them, were measured in float32."
-        )
+    if precision := precision_sentence(swept.attributes):
+        yield precision
 
 
 def _mean(predictions: Table, kind: str) -> float:

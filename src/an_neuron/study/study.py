@@ -143,7 +143,7 @@ class Study:
     def weight_bytes_on_disk(self) -> int:
         """Bytes of the model's weights; 0 for a model that is not fetched yet."""
         folder = Path(self.model_folder)
-        return sum(path.stat().st_size for path in weight_files(folder)) if folder.is_dir() else 0
+        return sum(path.stat().st_size for path in weight_files(folder) if path.is_file())
 
     def shape(self) -> Shape:
         """Return the sizes of the model, whose folder must be there.

@@ -41,6 +41,18 @@ def test_linear_modules_of_both_kinds_keep_what_they_compute() -> None:
 
 
 @pytest.mark.usefixtures("by_one_dnn")
+def test_a_weight_that_was_laid_out_is_not_copied() -> None:
+    model = nn.Sequential(Conv1D(7, 256))
+    before = model[0].weight.clone()
+    products.lay_out_for_products(model)
+    assert torch.equal(model[0].weight, before)
+    with torch.no_grad():
+        products.with_fast_products(model)
+    transposed = model[0].forward.args[1]
+    assert transposed.data_ptr() == model[0].weight.data_ptr()
+
+
+@pytest.mark.usefixtures("by_one_dnn")
 def test_gradients_go_the_ordinary_way() -> None:
     weight = torch.randn(2, 256, requires_grad=True)
     products.linear(torch.ones(1, 256), weight).sum().backward()

@@ -5,7 +5,7 @@ import torch
 
 from an_neuron.errors import UserError
 from an_neuron.model.hooks import first
-from an_neuron.patching import runs, wavefront
+from an_neuron.patching import passes, runs, wavefront
 from an_neuron.patching.attention import SharedPrefix
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference
@@ -85,7 +85,7 @@ def shorter_prefix(monkeypatch):
         )
         return base, source, SharedPrefix(keys, values)
 
-    replaced(monkeypatch, wavefront, "record_both", shorter)
+    replaced(monkeypatch, passes, "record_both", shorter)
 
 
 def prefix_run_alone(monkeypatch):

@@ -8,6 +8,7 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_name
 from an_neuron.page.results import Results, Section
 from an_neuron.page.values import packed, quoted, rounded
+from an_neuron.patching.again import precision_sentence
 
 
 def neurons_section(results: Results) -> Section:
@@ -18,6 +19,7 @@ def neurons_section(results: Results) -> Section:
     data = {**shape, "recovery": packed(table["recovery"]), "listed": listed, "studied": neuron_name(*results.neuron)}
     rows = [{"name": name, **of} for name, of in listed.items()]
     shown = {"n_neurons": table["recovery"].size, "rows": rows, "figures": ["neuron_map_fig"]}
+    shown["precision"] = precision_sentence(table.attributes)
     return Section("neurons", "Every neuron", shown, data)
 
 
