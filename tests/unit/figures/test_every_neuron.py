@@ -3,7 +3,7 @@ import plotly.graph_objects as go
 import pytest
 from figure_reading import arrows, assert_labels_are_clear, points, subtitle, table_of, titles
 
-from an_neuron.figures import every_neuron
+from an_neuron.figures import every_neuron, style
 
 AN = " an"
 
@@ -36,7 +36,7 @@ def test_a_studied_neuron_among_the_farthest_is_labelled_once():
 
 @pytest.mark.parametrize(("static", "kind"), [(True, go.Scatter), (False, go.Scattergl)])
 def test_too_many_neurons_are_thinned_but_for_the_labelled_ones(static, kind, monkeypatch):
-    monkeypatch.setattr(every_neuron, "STATIC_LIMIT", 900)
+    monkeypatch.setattr(style, "STATIC_LIMIT", 900)
     values = np.random.default_rng(0).normal(0, 0.1, (6, 1000))
     values[5, 999] = 2
     figure = every_neuron.answer_dot_neurons_fig(answer_table(values), (5, 999), static)
