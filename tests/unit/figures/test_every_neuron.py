@@ -60,14 +60,14 @@ def exclusive_table(product):
     )
 
 
-def test_the_first_ten_matches_are_labelled_at_their_logarithms():
+def test_the_first_six_matches_are_labelled_at_their_logarithms():
     product = 100.0 / np.arange(1, 41)
     figure = every_neuron.exclusive_congruence_fig(exclusive_table(product))
     assert list(figure.data[0].x) == list(range(1, 41))
     assert list(figure.data[0].y) == pytest.approx(product, rel=1e-6)
-    assert [text for _, _, text in arrows(figure)] == [f"' t{n}' → {n % 4}.{n}" for n in range(10)]
-    assert [x for x, _, _ in arrows(figure)] == pytest.approx(np.log10(np.arange(1, 11)))
-    assert [y for _, y, _ in arrows(figure)] == pytest.approx(np.log10(product[:10]), abs=1e-6)
+    assert [text for _, _, text in arrows(figure)] == [f"' t{n}' → {n % 4}.{n}" for n in range(6)]
+    assert [x for x, _, _ in arrows(figure)] == pytest.approx(np.log10(np.arange(1, 7)))
+    assert [y for _, y, _ in arrows(figure)] == pytest.approx(np.log10(product[:6]), abs=1e-6)
     assert subtitle(figure).startswith("40 matches;")
     assert_labels_are_clear(figure)
 
