@@ -58,9 +58,9 @@ class Documents:
         """Read them from corpus/tokens.h5 or activations/associations.h5."""
         from an_neuron.files.hdf5 import loaded
 
-        row, pos, number, line = (file[f"document_{name}"][...] for name in ("row", "pos", "file", "line"))
-        places = (values.astype(np.int64) for values in (row, pos))  # `at` multiplies them
-        return cls(str(file.attrs["packing"]), *places, number, line, loaded(file["file"]).tolist())
+        columns = (file[f"document_{name}"][...] for name in ("row", "pos", "file", "line"))
+        row, pos, number, line = (column.astype(np.int64) for column in columns)  # `at` multiplies them
+        return cls(str(file.attrs["packing"]), row, pos, number, line, loaded(file["file"]).tolist())
 
     @classmethod
     def single(cls, name: str) -> "Documents":
