@@ -58,7 +58,8 @@ class Documents:
         """Read them from corpus/tokens.h5 or activations/associations.h5."""
         from an_neuron.files.hdf5 import loaded
 
-        row, pos, number, line = (file[f"document_{name}"][...] for name in ("row", "pos", "file", "line"))
+        columns = (file[f"document_{name}"][...] for name in ("row", "pos", "file", "line"))
+        row, pos, number, line = (column.astype(np.int64) for column in columns)  # `at` multiplies them
         return cls(str(file.attrs["packing"]), row, pos, number, line, loaded(file["file"]).tolist())
 
     @classmethod
@@ -69,6 +70,7 @@ class Documents:
 
     def at(self, row: np.ndarray, pos: np.ndarray) -> np.ndarray:
         """Return the number of the document at each place; BOS belongs to what follows it in its row."""
+        row, pos = row.astype(np.int64), pos.astype(np.int64)
         length = 1 + max(int(self.pos.max()), int(np.max(pos, initial=0)))
         starts, places = self.row * length + self.pos, row * length + np.maximum(pos, 1)
         return np.searchsorted(starts, places, side="right") - 1

@@ -3,8 +3,9 @@
 Counts, extremes and places of the parts of a corpus add up to exactly those of the whole. Sums of powers are in
 float64, so that what is made of them, mean, deviation and kurtosis, is the same but for its last digits.
 
-A bin is at most 12 % wide, so that a quantile, the middle of its bin, is within 6 %. Bins are mirrored at 0, since
-activations below it (GELU's, and those of gated MLPs) count as well.
+A bin is at most 12.5 % wide, so that a quantile, the middle of its bin, is within 7 %; between 0 and 2⁻⁸ there is one
+bin, and a quantile is within 0.002. Bins are mirrored at 0, since activations below it (GELU's, and those of gated
+MLPs) count as well.
 """
 
 from collections.abc import Iterator

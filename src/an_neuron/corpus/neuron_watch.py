@@ -96,6 +96,7 @@ class NeuronWatch:
         columns = {name: np.stack(parts) for name, parts in zip(Seen._fields, by_layer, strict=True)}
         row, pos = np.divmod(columns.pop("place"), n_ctx - 1)
         self._check_finite(batch, columns["power_sum"])
+        columns["power_sum"] = columns["power_sum"].astype(np.float64)  # MPS has none: there a batch is in float32
         later = NeuronStatistics(**columns, row=row + batch.first, pos=pos + 1)
         if self.statistics is None:
             self.statistics = later

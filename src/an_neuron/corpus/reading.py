@@ -19,6 +19,7 @@ from an_neuron.corpus.boilerplate import without_boilerplate
 from an_neuron.corpus.sources import LINES, PACKED, TABLE, kind_of
 from an_neuron.corpus.text import text_of
 from an_neuron.errors import UserError
+from an_neuron.files.texts import is_whole
 
 ROWS_AT_ONCE = 256
 """Of a table."""
@@ -173,20 +174,12 @@ def _item(path: Path, line: int, value: object, lack: str) -> Item:
     """Return the item of a line or row; `lack` says what is wrong where its value is no text."""
     if not isinstance(value, str):
         return Item(line, None, UserError(f"{path}, line {line}, {lack}; mend it, or skip what is no document.", SKIP))
-    if not _is_whole(value):
+    if not is_whole(value):
         sentence = (
             f"{path}, line {line}, holds half of a character (a surrogate); mend it, or skip what is no document."
         )
         return Item(line, None, UserError(sentence, SKIP))
     return Item(line, value)
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _broken(path: Path, line: int, error: Exception) -> Item:

@@ -19,6 +19,7 @@ from an_neuron.corpus.charsets import charset
 from an_neuron.corpus.sources import unpacked_name
 from an_neuron.errors import UserError
 from an_neuron.files.schema import Schema
+from an_neuron.files.texts import is_whole
 
 TEXT = Schema("corpus/text.txt", "the book's text, UTF-8, with a line feed for every line end")
 _HTML_SUFFIXES = {".html", ".htm", ".xhtml", ".xht"}
@@ -33,7 +34,6 @@ _TAG = re.compile(rf"</?(?:{_ELEMENTS})(?:\s[^<>]*|/)?>", re.IGNORECASE)
 _BEGINNING = re.compile(rf"\s*(?:<!doctype\s|<\?xml\s|<!--|{_TAG.pattern})", re.IGNORECASE)
 # On the web Latin-1 and ASCII mean Windows-1252, which has their printable characters (WHATWG Encoding Standard).
 _ON_THE_WEB = {"iso8859-1": "cp1252", "ascii": "cp1252"}
-_HALF = re.compile("[\ud800-\udfff]")  # of a character; only UTF-7 lets them through
 # No text has these; a page break (form feed) and the end mark of DOS (0x1a) it may have.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _OF_PROGRAMS = ("%PDF-", "%!PS", "{\\rtf")  # are or may be characters alone, yet no text that anybody reads
@@ -79,7 +79,7 @@ def text_of(path: Path, data: bytes, encoding: str | None = None) -> str:
         raise _unusable(path, "looks like a PDF, PostScript or RTF document")
     if _is_html(text, is_html_name):
         text = _html_text(path, text)
-    if _HALF.search(text):
+    if not is_whole(text):  # only UTF-7 lets halves through
         raise _unusable(path, "holds halves of characters (surrogates)")
     if not text.strip():
         raise _unusable(path, "holds no text")

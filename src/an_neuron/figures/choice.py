@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 from an_neuron.figures.corpus import ROOM, say
 from an_neuron.figures.labels import LABEL_BACKGROUND, Frame, Labels, padded
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
     MARK_COLOR,
     REFERENCE_COLOR,
-    STATIC_LIMIT,
     TOP_PREDICTION_COLORS,
     add_reference,
     add_subtitle,
     empty_figure,
     hover,
+    limit,
     markers,
     thinned,
 )
@@ -129,7 +128,7 @@ def _correlation(attributes: Mapping[str, Any]) -> str:
 
 def _drawn(pixels: np.ndarray, static: bool) -> np.ndarray:
     """Choose the points to be drawn, [n] booleans."""
-    return thinned(pixels, np.zeros(len(pixels), dtype=bool), STATIC_LIMIT if static else BROWSER_LIMIT)
+    return thinned(pixels, np.zeros(len(pixels), dtype=bool), limit(static))
 
 
 def _real_share(table: Table, place: np.ndarray) -> go.Bar:

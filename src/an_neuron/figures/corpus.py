@@ -28,6 +28,11 @@ def few(totals: np.ndarray) -> np.ndarray:
     return totals < FEW
 
 
+def share_symbols(totals: np.ndarray) -> np.ndarray:
+    """Return the symbol of each share: hollow where it is of few tokens."""
+    return np.where(few(totals), "circle-open", "circle")
+
+
 def is_signed(attributes: Mapping[str, Any]) -> bool:
     """Say whether the neuron's negative activations write as positive ones do."""
     return bool(attributes.get("signed", 0))

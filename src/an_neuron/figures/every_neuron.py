@@ -11,15 +11,14 @@ import plotly.graph_objects as go
 
 from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
-    CELL_ARROW_COLOR,
     MARK_COLOR,
     MARKER_RADIUS,
-    STATIC_LIMIT,
     add_subtitle,
     empty_figure,
     hover,
+    limit,
     markers,
+    ring,
     thinned,
 )
 from an_neuron.files.hdf5 import Table
@@ -52,7 +51,7 @@ def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool 
     ringed = studied[0] * d_mlp + studied[1]
     best = np.argsort(-np.abs(flat), kind="stable")[:LABELLED_NEURONS]
     labelled = best if ringed in best else np.append(best, ringed)
-    drawn = thinned(frame.pixels(place, flat), np.isin(np.arange(len(flat)), labelled), _limit(static))
+    drawn = thinned(frame.pixels(place, flat), np.isin(np.arange(len(flat)), labelled), limit(static))
     names = [neuron_name(*divmod(number, d_mlp)) for number in range(len(flat))]
     figure.add_trace(
         markers(
@@ -64,8 +63,7 @@ def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool 
             hovertemplate=hover("<b>%{hovertext}</b>", "", "Dot Product=%{y}"),
         )
     )
-    ring = {"color": "rgba(0, 0, 0, 0)", "size": 11, "line": {"color": CELL_ARROW_COLOR, "width": 2}}
-    figure.add_trace(go.Scatter(x=[place[ringed]], y=[flat[ringed]], mode="markers", marker=ring, hoverinfo="skip"))
+    figure.add_trace(ring(place[ringed], flat[ringed]))
     step = 1 if n_layers <= 16 else 5
     figure.update_xaxes(tickvals=np.arange(0, n_layers, step), showgrid=True, zeroline=False)
     rank = int((np.abs(flat) > abs(flat[ringed])).sum()) + 1
@@ -113,7 +111,3 @@ def exclusive_congruence_fig(table: Table, static: bool = True) -> go.Figure:
     layout = Labels(frame, frame.pixels(x, y))
     annotate(figure, layout, list(zip(x, y, names, strict=True))[:LABELLED_MATCHES], standoff=MARKER_RADIUS)
     return figure
-
-
-def _limit(static: bool) -> int:
-    return STATIC_LIMIT if static else BROWSER_LIMIT

@@ -8,14 +8,13 @@ import plotly.graph_objects as go
 
 from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
-    CELL_ARROW_COLOR,
     MARKER_RADIUS,
-    STATIC_LIMIT,
     add_subtitle,
     empty_figure,
     hover,
+    limit,
     markers,
+    ring,
     thinned,
 )
 from an_neuron.files.hdf5 import Table
@@ -51,7 +50,7 @@ def neuron_statistics_fig(table: Table, studied: Mapping[str, Any], static: bool
         "How Active Each Neuron Is Over the Corpus", FIRES[bool(table.attributes["signed"])], "Kurtosis", frame
     )
     marked = (values["layer"] == studied["layer"]) & (values["index"] == studied["index"])
-    drawn = thinned(frame.pixels(x, y), marked, STATIC_LIMIT if static else BROWSER_LIMIT)
+    drawn = thinned(frame.pixels(x, y), marked, limit(static))
     figure.add_trace(_points({name: column[drawn] for name, column in values.items()}, static))
     figure.update_xaxes(type="log", dtick=1, zeroline=False)
     figure.update_yaxes(type="log", dtick=1, zeroline=False)
@@ -99,8 +98,7 @@ def _counts(table: Table, shown: np.ndarray, drawn: np.ndarray) -> str:
 
 def _mark(figure: go.Figure, layout: Labels, studied: Mapping[str, Any], x: float, y: float) -> None:
     """Ring and label the studied neuron; x and y are logarithms, as annotations of such axes take them."""
-    ring = {"color": "rgba(0, 0, 0, 0)", "size": 11, "line": {"color": CELL_ARROW_COLOR, "width": 2}}
-    figure.add_trace(go.Scatter(x=[10**x], y=[10**y], mode="markers", marker=ring, hoverinfo="skip"))
+    figure.add_trace(ring(10**x, 10**y))
     _, token = neuron_and_token(studied)
     text = f'{neuron_name(studied["layer"], studied["index"])} ("{token}")'
     annotate(figure, layout, [(x, y, text)], standoff=2 * MARKER_RADIUS)

@@ -6,11 +6,10 @@ import plotly.graph_objects as go
 from an_neuron.figures.corpus import is_signed, margin_figure, prediction_counts
 from an_neuron.figures.labels import MARGIN, Frame, Labels, add_box, padded
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
-    STATIC_LIMIT,
     TOP_PREDICTION_COLORS,
     add_subtitle,
     hover,
+    limit,
     markers,
     state_thinning,
     thinned,
@@ -63,15 +62,15 @@ def logit_activation_fig(table: Table, static: bool = True) -> go.Figure:
 
 def _drawn(figure: go.Figure, pixels: np.ndarray, red: np.ndarray, static: bool) -> np.ndarray:
     """Choose the points to be drawn, [n] booleans, and state how many there are."""
-    limit, square = (STATIC_LIMIT, 1.0) if static else (BROWSER_LIMIT, ZOOMED_PIXEL)
-    if len(red) <= limit:
+    most, square = limit(static), 1.0 if static else ZOOMED_PIXEL
+    if len(red) <= most:
         add_subtitle(figure, f"all {len(red):,} points drawn" if len(red) else "no activation is positive")
         return np.ones(len(red), dtype=bool)
-    if red.sum() <= limit // 2:
-        drawn, how = thinned(pixels, red, limit, square), "all red ones, and one of the blue ones wherever they overlap"
+    if red.sum() <= most // 2:
+        drawn, how = thinned(pixels, red, most, square), "all red ones, and one of the blue ones wherever they overlap"
     else:
         drawn, how = np.empty(len(red), dtype=bool), "one of each colour wherever they overlap"
         for chosen in (red, ~red):
-            drawn[chosen] = thinned(pixels[chosen], np.zeros(chosen.sum(), dtype=bool), limit // 2, square)
+            drawn[chosen] = thinned(pixels[chosen], np.zeros(chosen.sum(), dtype=bool), most // 2, square)
     state_thinning(figure, drawn, how)
     return drawn

@@ -65,6 +65,17 @@ def markers(x: np.ndarray, y: np.ndarray, static: bool, n_points: int | None = N
     return (go.Scattergl if many and not static else go.Scatter)(x=x, y=y, mode="markers", **options)
 
 
+def ring(x: float, y: float) -> go.Scatter:
+    """Return a ring around a point."""
+    marker = {"color": "rgba(0, 0, 0, 0)", "size": 11, "line": {"color": CELL_ARROW_COLOR, "width": 2}}
+    return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, hoverinfo="skip")
+
+
+def limit(static: bool) -> int:
+    """Return how many points a figure draws at most."""
+    return STATIC_LIMIT if static else BROWSER_LIMIT
+
+
 def largest_size(recovery: np.ndarray) -> float:
     """Return the largest absolute recovery; NaN counts as nothing."""
     return float(np.nan_to_num(np.abs(recovery)).max())
@@ -76,11 +87,9 @@ def style_heat_map(figure: go.Figure, recovery: np.ndarray, largest: float | Non
     Colours are centred at 0; their ends lie a little beyond the values, or `largest`, so that the last tick keeps off
     the title.
     """
-    limit = 1.06 * (largest_size(recovery) if largest is None else largest) or 1.0
+    end = 1.06 * (largest_size(recovery) if largest is None else largest) or 1.0
     bar = {"title": {"text": "Recovery"}}
-    figure.update_layout(
-        coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -limit, "cmax": limit, "colorbar": bar}
-    )
+    figure.update_layout(coloraxis={"colorscale": COLOR_SCALE, "cmid": 0, "cmin": -end, "cmax": end, "colorbar": bar})
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(showgrid=False, zeroline=False, tickmode="linear", dtick=1 if len(recovery) <= 16 else 5)
 

@@ -4,7 +4,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.corpus.intervals import wilson_interval
-from an_neuron.figures.corpus import FEW, ROOM, active_tokens, add_base_rate, few, is_signed, never_active, say, traced
+from an_neuron.figures.corpus import (
+    FEW,
+    ROOM,
+    active_tokens,
+    add_base_rate,
+    few,
+    is_signed,
+    never_active,
+    say,
+    share_symbols,
+    traced,
+)
 from an_neuron.figures.labels import Frame, Labels, padded, text_size
 from an_neuron.figures.style import TOP_PREDICTION_COLORS, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
@@ -99,7 +110,7 @@ def _intervals(middles: np.ndarray, counts: np.ndarray, intervals: tuple[np.ndar
         x=middles[filled],
         y=share,
         mode="markers",
-        marker={"color": "black", "size": 5, "symbol": np.where(few(totals[filled]), "circle-open", "circle")},
+        marker={"color": "black", "size": 5, "symbol": share_symbols(totals[filled])},
         error_y={"type": "data", "color": "black", "thickness": 1, "width": 2, **error},
         showlegend=False,
         hoverinfo="skip",

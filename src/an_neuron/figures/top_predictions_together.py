@@ -6,15 +6,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.corpus.intervals import wilson_interval
-from an_neuron.figures.corpus import ROOM, is_signed, never_active, say
+from an_neuron.figures.corpus import FEW, ROOM, is_signed, never_active, say, share_symbols
 from an_neuron.figures.labels import Frame, padded
 from an_neuron.figures.style import add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_name, visible
 
 MOST_LINES = 5
-FEW = 10
-"""Tokens in a bin below which its proportion is marked as uncertain."""
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9")
 NAMES_ROOM = {**ROOM, "r": 230}
 
@@ -67,7 +65,6 @@ def _side(table: Table) -> tuple[np.ndarray, np.ndarray]:
 def _line(table: Table, color: str, middles: np.ndarray, counts: np.ndarray) -> go.Scatter:
     totals, attributes = counts.sum(1), table.attributes
     name = f'"{visible(attributes["token"])}", {neuron_name(attributes["layer"], attributes["index"])}'
-    symbols = np.where(totals < FEW, "circle-open", "circle")
     lines = (
         f"<b>{name}</b>",
         "Activation around %{x:.4g}",
@@ -80,7 +77,7 @@ def _line(table: Table, color: str, middles: np.ndarray, counts: np.ndarray) -> 
         mode="lines+markers",
         name=name,
         line={"color": color, "width": 2},
-        marker={"color": color, "size": 7, "symbol": symbols},
+        marker={"color": color, "size": 7, "symbol": share_symbols(totals)},
         customdata=np.column_stack([counts[:, 1], totals, *wilson_interval(counts[:, 1], totals)]),
         hovertemplate=hover(*lines),
     )

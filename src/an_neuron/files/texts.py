@@ -7,6 +7,8 @@ from typing import Any
 
 from an_neuron.errors import UserError
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, a surrogate, which no file can hold."""
 MADE_VISIBLE = {"\n": "↵", "\t": "⇥"}
 
 
@@ -40,6 +42,11 @@ def printable(text: Any, length: int | None = None) -> str:
 def visible(text: Any, length: int | None = None) -> str:
     """Return a text as plotly shows it letter by letter: no markup, line breaks and control characters visible."""
     return html.escape(printable(text, length), quote=False)
+
+
+def is_whole(text: str) -> bool:
+    """Say whether a text holds whole characters alone, no surrogates."""
+    return not HALF.search(text)
 
 
 def group_text(tokens: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from jsonschema.validators import extend
 from an_neuron.corpus.charsets import check_charset
 from an_neuron.corpus.sources import check_address, check_book, corpus_files
 from an_neuron.errors import UserError
+from an_neuron.files.texts import is_whole
 from an_neuron.model.folder import folder_mistakes, is_file
 from an_neuron.prompts.prompt_set import written_pairs
 from an_neuron.study.fit import are_texts, model_mistakes
@@ -148,12 +149,8 @@ def _text_mistakes(value: object, where: str) -> Iterator[str]:
     elif isinstance(value, list):
         for number, below in enumerate(value):
             yield from _text_mistakes(below, f"{where}[{number}]")
-    elif isinstance(value, str) and not _is_whole(value):
+    elif isinstance(value, str) and not is_whole(value):
         yield f"{where}: {_shown(value, quoted=True)} holds half of a character (a surrogate); write the whole one."
-
-
-def _is_whole(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _name_mistakes(config: Config, taken: Collection[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from an_neuron.corpus.rows import SAMPLE_TOKENS, row_length
+from an_neuron.corpus.sources import PACKED
 from an_neuron.model.folder import Shape
 from an_neuron.study.operations import head_operations, neuron_operations, site_operations, token_operations
 from an_neuron.study.study import Prompts
@@ -24,7 +25,7 @@ NEURON_BYTES = 16_000
 """Of memory for the statistics of a neuron: its counts by bin, those of the next part, and their sums."""
 BYTES_PER_TOKEN = 3
 """Of a text; English has about four."""
-COMPRESSED, UNPACKED = (".gz", ".zst", ".parquet"), 3
+COMPRESSED, UNPACKED = (*PACKED, ".parquet"), 3
 """Files that are compressed, and how many bytes of text one of theirs holds at most, about."""
 PART_MB = 1500
 """Megabytes of a job that reads documents batch by batch, however many."""

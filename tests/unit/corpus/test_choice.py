@@ -8,7 +8,7 @@ from book_pass import gathered
 
 from an_neuron.corpus import choice
 from an_neuron.corpus.associations import Association
-from an_neuron.corpus.choice import ANSWER, CHOICE, FOIL, OTHER, describe_choice, next_kinds, write_choice
+from an_neuron.corpus.choice import ANSWER, CHOICE, FOIL, OTHER, describe_choice, next_tokens, write_choice
 from an_neuron.corpus.choice_places import _numbers
 from an_neuron.corpus.intervals import correlations, wilson_interval
 from an_neuron.errors import UserError
@@ -33,12 +33,33 @@ def values(book):
     }
 
 
-def test_the_next_token_of_a_rows_last_is_the_next_rows_second():
+@pytest.mark.parametrize("rows_at_once", [1, 2, 512])
+def test_the_next_token_of_a_rows_last_is_the_next_rows_second(rows_at_once, monkeypatch):
+    monkeypatch.setattr(choice, "ROWS_AT_ONCE", rows_at_once)
     rows = np.array([[0, 7, 8, 9], [0, 8, 9, 7], [0, 9, 9, 8]])
-    kinds = [[FOIL, ANSWER, OTHER, ANSWER], [ANSWER, OTHER, FOIL, OTHER], [OTHER, OTHER, ANSWER, OTHER]]
-    assert next_kinds(rows, 8, 7, np.array([True, True, False])).tolist() == kinds
-    kinds[0][-1] = OTHER  # where another document follows
-    assert next_kinds(rows, 8, 7, np.array([False, True, False])).tolist() == kinds
+    row, pos = (places.ravel() for places in np.indices(rows.shape))
+    following = [7, 8, 9, 8, 8, 9, 7, 9, 9, 9, 8, -1]
+    assert next_tokens(rows, row, pos, np.array([True, True, False])).tolist() == following
+    following[3] = -1  # where another document follows
+    assert next_tokens(rows, row, pos, np.array([False, True, False])).tolist() == following
+    some = [10, 3, 4]
+    assert next_tokens(rows, row[some], pos[some], np.array([False, True, False])).tolist() == [8, -1, 8]
+
+
+def test_only_rows_around_the_places_are_read(monkeypatch):
+    monkeypatch.setattr(choice, "ROWS_AT_ONCE", 2)
+    read = []
+
+    class Tokens:
+        shape, dtype = (10, 4), np.dtype(np.int32)
+
+        def __getitem__(self, rows):
+            read.append((rows.start, rows.stop))
+            return np.arange(40, dtype=np.int32).reshape(10, 4)[rows]
+
+    row, pos = np.array([1, 7, 7]), np.array([3, 0, 1])
+    assert next_tokens(Tokens(), row, pos, np.arange(10) < 9).tolist() == [9, 29, 30]
+    assert read == [(2, 4), (6, 8)]
 
 
 def test_positions_are_those_where_one_of_both_is_expected(book, values):

@@ -4,11 +4,13 @@ import torch
 from book_pass import gathered
 
 from an_neuron.corpus.associations import Association
+from an_neuron.corpus.batches import Batch
 from an_neuron.corpus.corpus_pass import record
 from an_neuron.corpus.neuron_files import NEURONS
 from an_neuron.corpus.neuron_gathering import gather_neurons
 from an_neuron.corpus.neuron_means import neuron_means
-from an_neuron.corpus.neuron_watch import NeuronWatch
+from an_neuron.corpus.neuron_statistics import N_BINS
+from an_neuron.corpus.neuron_watch import NeuronWatch, Seen
 from an_neuron.corpus.reader import Reader
 from an_neuron.errors import UserError
 from an_neuron.files import hdf5
@@ -108,6 +110,17 @@ def test_means_take_the_place_of_activations(tmp_path, tiny_gpt2):
     by_hand = Mean({(1, "post"): torch.tensor(table["mean"][0])})
     assert (found == patch_neurons(engine, pairs, metric, [1], put=by_hand).recovery).all()
     assert np.ptp(np.asarray(found)) > 0
+
+
+def test_sums_of_a_device_without_float64_are_added_in_float64(tiny_gpt2):
+    """2^24 + 1 is no float32."""
+    watch = NeuronWatch(Reader(tiny_gpt2.raw, ASSOCIATIONS, "unembedding").decoder, [0])
+    for row, power_sum in enumerate((2.0**24, 1.0)):
+        counts, sums = np.ones((1, N_BINS), np.int64), np.full((1, 4), power_sum, np.float32)
+        places = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+        seen = Seen(counts, sums, np.zeros(1, np.float32), np.zeros(1, np.float32), *places)
+        watch.add(Batch(row, row + 1, row, row + 1), 2, {0: seen})
+    assert watch.statistics.power_sum.tolist() == [[[2**24 + 1] * 4]]
 
 
 def test_damaged_weights_are_refused_with_the_neuron(tiny_gpt2):

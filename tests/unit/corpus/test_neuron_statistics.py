@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from an_neuron.corpus.neuron_statistics import COLUMNS, EDGES, N_PLACES, QUANTILES, STEPS, ZERO_BIN, NeuronStatistics
+from an_neuron.corpus.neuron_statistics import (
+    COLUMNS,
+    EDGES,
+    MIDDLES,
+    N_PLACES,
+    QUANTILES,
+    STEPS,
+    ZERO_BIN,
+    NeuronStatistics,
+)
 from an_neuron.corpus.neuron_watch import _seen, bins, chosen_layers
 from an_neuron.corpus.summaries import sided_bins
 
@@ -44,6 +53,14 @@ def test_statistics_are_worked_out_by_hand():
     assert list(zip(statistics.row[0, 0].tolist(), statistics.pos[0, 0].tolist(), strict=True)) == [
         (1, 1), (0, 1), (1, 2), (0, 2),
     ]  # fmt: skip
+
+
+def test_a_quantile_is_within_what_is_said_of_it():
+    values = np.concatenate([np.linspace(0, 2**-8, 99), np.geomspace(2**-8, 2**16, 20_000)]).astype(np.float32)
+    found = MIDDLES[bins(torch.from_numpy(values)).numpy()]
+    beyond = values > 2**-8
+    assert (np.abs(found - values)[beyond] / values[beyond]).max() == pytest.approx(0.0625, abs=1e-3)
+    assert np.abs(found - values)[~beyond].max() == pytest.approx(2**-9, abs=1e-4)
 
 
 def test_a_constant_neuron_has_no_kurtosis():

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -142,6 +143,20 @@ def test_the_document_of_a_place_is_the_last_that_began(tiny_gpt2, tmp_path):
     assert documents.names(row, pos) == ["a:1", "a:1", "a:1", "a:1", "a:2", "b", "b"]
     assert documents.of_rows(3).tolist() == [0, 0, 2]
     assert documents.continued(3).tolist() == [True, True, False]
+
+
+def test_documents_of_more_tokens_than_32_bits_count_are_told_apart(tmp_path):
+    path, columns = tmp_path / "tokens.h5", {"row": [0, 1_500_000, 3_000_000], "pos": [1, 2047, 5]}
+    columns |= {"file": [0, 0, 0], "line": [1, 2, 3]}
+    with h5py.File(path, "w") as file:
+        for name, values in columns.items():
+            file[f"document_{name}"] = np.array(values, np.int32)
+        file["file"], file.attrs["packing"] = ["a"], ROWS
+    with h5py.File(path) as file:
+        documents = Documents.of_file(file)
+    row, pos = (np.array(n, np.int32) for n in ([0, 1_500_000, 1_500_000, 3_000_000, 3_000_000], [5, 2046, 2047, 4, 5]))
+    assert documents.at(row, pos).tolist() == [0, 0, 1, 1, 2]
+    assert documents.names(row, pos) == ["a:1", "a:1", "a:2", "a:2", "a:3"]
 
 
 def test_rows_of_a_document_go_on_in_the_next_and_are_drawn_together():

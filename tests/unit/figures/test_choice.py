@@ -3,6 +3,7 @@ import pytest
 from figure_reading import assert_labels_are_inside, subtitle, table_of, texts_in, titles
 
 from an_neuron.figures import choice as choice_figures
+from an_neuron.figures import style
 
 AXES = {"layer": 25, "index": 1527, "token": " an", "foil": " a", "least_expected": 0.2, "direction": "above"}
 CORRELATIONS = {
@@ -48,7 +49,7 @@ def test_points_are_coloured_by_the_token_that_follows():
 
 
 def test_too_many_points_are_thinned_and_counted(monkeypatch):
-    monkeypatch.setattr(choice_figures, "STATIC_LIMIT", 1_000)
+    monkeypatch.setattr(style, "STATIC_LIMIT", 1_000)
     generator = np.random.default_rng(0)
     x = generator.normal(size=5_000)
     table = choice(x, x + generator.normal(size=5_000), generator.integers(0, 3, 5_000))

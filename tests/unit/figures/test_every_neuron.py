@@ -3,7 +3,7 @@ import plotly.graph_objects as go
 import pytest
 from figure_reading import arrows, assert_labels_are_clear, points, subtitle, table_of, titles
 
-from an_neuron.figures import every_neuron
+from an_neuron.figures import every_neuron, style
 
 AN = " an"
 
@@ -36,7 +36,7 @@ def test_a_studied_neuron_among_the_farthest_is_labelled_once():
 
 @pytest.mark.parametrize(("static", "kind"), [(True, go.Scatter), (False, go.Scattergl)])
 def test_too_many_neurons_are_thinned_but_for_the_labelled_ones(static, kind, monkeypatch):
-    monkeypatch.setattr(every_neuron, "STATIC_LIMIT", 900)
+    monkeypatch.setattr(style, "STATIC_LIMIT", 900)
     values = np.random.default_rng(0).normal(0, 0.1, (6, 1000))
     values[5, 999] = 2
     figure = every_neuron.answer_dot_neurons_fig(answer_table(values), (5, 999), static)
@@ -60,14 +60,14 @@ def exclusive_table(product):
     )
 
 
-def test_the_first_ten_matches_are_labelled_at_their_logarithms():
+def test_the_first_six_matches_are_labelled_at_their_logarithms():
     product = 100.0 / np.arange(1, 41)
     figure = every_neuron.exclusive_congruence_fig(exclusive_table(product))
     assert list(figure.data[0].x) == list(range(1, 41))
     assert list(figure.data[0].y) == pytest.approx(product, rel=1e-6)
-    assert [text for _, _, text in arrows(figure)] == [f"' t{n}' → {n % 4}.{n}" for n in range(10)]
-    assert [x for x, _, _ in arrows(figure)] == pytest.approx(np.log10(np.arange(1, 11)))
-    assert [y for _, y, _ in arrows(figure)] == pytest.approx(np.log10(product[:10]), abs=1e-6)
+    assert [text for _, _, text in arrows(figure)] == [f"' t{n}' → {n % 4}.{n}" for n in range(6)]
+    assert [x for x, _, _ in arrows(figure)] == pytest.approx(np.log10(np.arange(1, 7)))
+    assert [y for _, y, _ in arrows(figure)] == pytest.approx(np.log10(product[:6]), abs=1e-6)
     assert subtitle(figure).startswith("40 matches;")
     assert_labels_are_clear(figure)
 

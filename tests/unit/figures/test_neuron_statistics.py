@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from figure_reading import arrows, assert_labels_are_clear, points, subtitle, table_of, titles
 
-from an_neuron.figures import neuron_statistics
+from an_neuron.figures import style
 from an_neuron.figures.neuron_statistics import neuron_statistics_fig
 
 STUDIED = {"layer": 4, "index": 1, "token": " an"}
@@ -43,7 +43,7 @@ def test_a_neuron_that_was_not_watched_is_not_marked():
 
 
 def test_too_many_points_are_thinned_but_for_the_studied_one(monkeypatch):
-    monkeypatch.setattr(neuron_statistics, "STATIC_LIMIT", 50)
+    monkeypatch.setattr(style, "STATIC_LIMIT", 50)
     rates = np.full((2, 500), 0.25)
     rates[1, 1] = 0.01
     figure = neuron_statistics_fig(statistics(rates), STUDIED)

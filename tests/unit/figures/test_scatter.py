@@ -2,7 +2,7 @@ import numpy as np
 import plotly.graph_objects as go
 from figure_reading import frame_of, table_of, titles
 
-from an_neuron.figures import scatter
+from an_neuron.figures import scatter, style
 from an_neuron.figures.labels import BOX_LARGER, LABEL_BACKGROUND, text_size, within
 from an_neuron.figures.style import STATIC_LIMIT
 
@@ -83,7 +83,7 @@ def test_static_thinning_is_stated_and_keeps_every_red_point_and_the_outline():
 
 
 def test_red_points_that_are_too_many_are_thinned_too(monkeypatch):
-    monkeypatch.setattr(scatter, "STATIC_LIMIT", 1_000)
+    monkeypatch.setattr(style, "STATIC_LIMIT", 1_000)
     generator = np.random.default_rng(0)
     margin = generator.normal(1, 2, (10, 1000))
     figure = scatter.logit_activation_fig(activations(generator.gamma(2.0, 1.0, (10, 1000)), margin))
@@ -94,7 +94,7 @@ def test_red_points_that_are_too_many_are_thinned_too(monkeypatch):
 
 
 def test_a_browser_that_would_get_too_many_points_is_told_so(monkeypatch):
-    monkeypatch.setattr(scatter, "BROWSER_LIMIT", 5_000)
+    monkeypatch.setattr(style, "BROWSER_LIMIT", 5_000)
     generator = np.random.default_rng(0)
     margin = generator.normal(-5, 2, (10, 1000))
     figure = scatter.logit_activation_fig(activations(generator.gamma(2.0, 1.0, (10, 1000)), margin), False)
