@@ -19,18 +19,22 @@ from an_neuron.figures.circuit_layout import (
 from an_neuron.figures.labels import MARGIN, Frame, Labels, add_text, box_around, text_size
 from an_neuron.figures.style import REFERENCE_COLOR, add_subtitle, empty_figure, hover
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.look import look
+from an_neuron.files.look import look, smaller_letters
 from an_neuron.files.texts import visible
 
 SYMBOLS = {"resid_pre": "square", "z": "diamond", "post": "circle"}
 HELPS, AGAINST, NEUTRAL = "#0072b2", "#d55e00", "#9e9e9e"
 NUMBERED = 0.08
 """The least recovery by an edge alone whose number stands beside the line."""
-WIDEST, LARGEST = 16.0, 34.0
+WIDEST, LARGEST = 18.0, 40.0
+"""Pixels of a line and of a node of effect 1, with letters of the usual size."""
+LETTERS = 0.72
+"""The share of the usual size that letters have: the names of all nodes must find their places."""
 MOVED = 0.5
 """The least of its change that a token makes of a node, by way of others, that a dotted line shows."""
 
 
+@smaller_letters(LETTERS)
 def circuit_fig(table: Table) -> go.Figure:
     """Draw the nodes of circuit/circuit.h5, sized by effect, and the direct effects between them.
 
@@ -42,7 +46,7 @@ def circuit_fig(table: Table) -> go.Figure:
     x, y = places(table)
     answer, foil = (visible(table.attributes[name]) for name in ("answer", "foil"))
     margin = {**MARGIN, "l": 120, "t": 80, "r": 30}
-    frame = Frame((-0.5, float(x[-1]) + 1.6), (-0.6, float(y[-1]) + 0.5), margin)
+    frame = Frame((-0.5, float(x[-1]) + 1.1), (-0.6, float(y[-1]) + 0.5), margin)
     figure = empty_figure("The Circuit: What Tokens, Heads and Neurons Do Directly", "Position", "Layer", frame)
     layout, drawn = _around_nodes(table, frame, x, y), [edge for edge in all_edges(table) if abs(edge.edge) >= DRAWN]
     at = [*zip(x, y, strict=True)]
@@ -106,7 +110,7 @@ def _line(start: tuple[float, float], end: tuple[float, float], weight: float) -
 def _add_edge(figure: go.Figure, line: tuple[np.ndarray, np.ndarray], weight: float, said: str) -> None:
     """Add a line, as wide as its weight, that can be pointed at."""
     x, y = line
-    width = max(1.0, min(WIDEST, WIDEST * abs(weight)))
+    width = max(1.0, WIDEST * look().scale * min(1.0, abs(weight)))
     figure.add_trace(
         go.Scatter(
             x=x,
@@ -125,9 +129,9 @@ def _add_number(figure: go.Figure, layout: Labels, line: tuple[np.ndarray, np.nd
     text = f"{weight:.2f}".replace("-", "−")
     points = layout.frame.pixels(*line)[6:35]
     middle_first = points[np.argsort(np.abs(np.arange(len(points)) - len(points) // 2), kind="stable")]
-    asides = np.array([(0, 0), (16, 0), (-16, 0), (36, 0), (-36, 0)])
+    asides = look().scale * np.array([(0, 0), (16, 0), (-16, 0), (36, 0), (-36, 0)])
     left, top, right, bottom = layout.put(box_around(point + aside, text) for aside in asides for point in middle_first)
-    font = {"size": look().font_size - 2, "color": _color(weight)}
+    font = {"size": 5 / 6 * look().font_size, "color": _color(weight)}
     add_text(
         figure,
         layout.frame,
@@ -144,7 +148,7 @@ def _color(weight: float) -> str:
 
 
 def _size(effect: float) -> float:
-    return max(9.0, LARGEST * abs(float(effect)) ** 0.5)
+    return look().scale * max(11.0, LARGEST * abs(float(effect)) ** 0.5)
 
 
 def _add_paths_of_tokens(figure: go.Figure, table: Table, x: np.ndarray, y: np.ndarray) -> None:
@@ -193,7 +197,7 @@ def _add_nodes(
             ),
         )
     )
-    in_legend = {"symbol": symbol, "color": NEUTRAL, "size": 12}
+    in_legend = {"symbol": symbol, "color": NEUTRAL, "size": 12 * look().scale}
     figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=in_legend, name=kind))
 
 
@@ -205,7 +209,7 @@ def _add_logits(figure: go.Figure, x: float, y: float, text: str) -> None:
             mode="markers+text",
             text=[f"<b>{text}</b>"],
             textposition="middle right",
-            marker={"symbol": "star", "size": 18, "color": REFERENCE_COLOR},
+            marker={"symbol": "star", "size": 20 * look().scale, "color": REFERENCE_COLOR},
             showlegend=False,
             hoverinfo="skip",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 BASE_FONT = 12
@@ -54,6 +54,13 @@ def looking(**options: Any) -> Iterator[None]:
         yield
     finally:
         _LOOK.reset(token)
+
+
+@contextmanager
+def smaller_letters(share: float) -> Iterator[None]:
+    """Let a crowded figure have letters of a share of the usual size, in this block; its margins follow."""
+    with looking(**{**asdict(look()), "font_size": share * look().font_size}):
+        yield
 
 
 def named(quantity: str, notebook: str) -> str:
