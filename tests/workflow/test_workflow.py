@@ -168,7 +168,7 @@ def test_built_studies_are_compared_and_no_study_is_built(built, tmp_path):
     anew = {"compare_studies": 1, "plot_comparison": 1, "compare": 1}
     assert project.jobs("compare") == anew
     said = project.build("compare")
-    left_out = "Left out, because they are not built: an_neuron, second, smollm2."
+    left_out = "Left out, because they are not built: an_neuron, an_neuron_pile, second, smollm2."
     assert left_out in said
     results = project.folder / "results"
     assert left_out in (results / "index.html").read_text(encoding="utf-8")

@@ -16,7 +16,9 @@ from an_neuron.model.decoder import Decoder
 from an_neuron.model.tokenizer import Tokenizer
 
 N_TOP, N_LEAST, SHARE = 200, 10, 0.01
-"""The top list is the hundredth part of all neurons, but at least 10 and at most 200; silent ones are not in it."""
+"""The top list is the hundredth part of all neurons, but at least 10 and at most 200."""
+LEAST = 1e-6
+"""Absolute recoveries up to this are rounding, or of silent neurons, which are not in the list."""
 N_TOKENS = 5
 
 
@@ -73,7 +75,7 @@ def top_neurons(
     """
     d_mlp, sizes = recovery.shape[1], recovery.abs().flatten()
     number = number or min(N_TOP, max(N_LEAST, round(SHARE * len(sizes))))
-    order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > 0]
+    order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > LEAST]
     neurons = [(layers[place // d_mlp], place % d_mlp) for place in order]
     changes = change.flatten()[order].tolist()
     w_u = model.W_U if unembedding is None else unembedding

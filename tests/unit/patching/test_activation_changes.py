@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from an_neuron.patching.activation_changes import activation_changes, telling_change
-from an_neuron.patching.neuron_map import top_neurons
-from an_neuron.patching.neuron_sweeps import NeuronSweeps
+from an_neuron.patching.top_neurons import top_neurons
 from an_neuron.prompts.pairs import PromptPair
 
 ANSWER = "c"  # token 3
@@ -41,10 +40,6 @@ def test_several_prompt_pairs_are_averaged_where_they_have_the_position():
     assert telling_change([long, short]).tolist() == [[-1.0, 8.0]]
 
 
-def swept(recovery):
-    return NeuronSweeps([0], torch.tensor([recovery]), torch.ones(1), torch.zeros(1), {})
-
-
 @pytest.mark.parametrize(("clean", "corrupted", "sign"), [([2, 1], [2, 2], 1), ([2, 2], [2, 1], -1)])
 def test_micro_labels_by_hand(micro, clean, corrupted, sign):
     """W_out . W_U of the answer is 4 * 30 = 120 for neuron 0 and -2 * 30 - 2 * 15 = -90 for neuron 1, of others 0 both.
@@ -53,7 +48,7 @@ def test_micro_labels_by_hand(micro, clean, corrupted, sign):
     raise it. The other way round both lower it.
     """
     change = telling_change(of_micro(micro, clean, corrupted))
-    top = top_neurons(micro.raw, micro.tokenizer, swept([0.9, 0.5, 0.0]), change)
+    top = top_neurons(micro.raw, micro.tokenizer, [0], torch.tensor([[0.9, 0.5, 0.0]]), change)
     assert (top.layer, top.index, top.change) == ([0, 0], [0, 1], [sign, -sign])
     moved, others = (top.raised, top.lowered) if sign == 1 else (top.lowered, top.raised)
     assert [tokens[0] for tokens in moved] == [ANSWER, ANSWER]
@@ -80,9 +75,8 @@ def test_raised_tokens_of_a_gated_model_rise_when_the_neuron_is_patched(tiny_of)
     change = telling_change([changes])
     assert (change < 0).any()
     assert (change > 0).any()
-    sweeps = NeuronSweeps([0, 1], torch.ones(2, 24), torch.ones(1), torch.zeros(1), {})
     model = tiny.processed
-    top = top_neurons(model, tiny.tokenizer, sweeps, change)
+    top = top_neurons(model, tiny.tokenizer, [0, 1], torch.ones(2, 24), change)
     for layer, index, raised, lowered in zip(top.layer, top.index, top.raised, top.lowered, strict=True):
         down = tiny.module(layer, tiny.parts.down)
         clean, corrupted = (tiny.inputs(down, ids)[0, -1] for ids in (PROMPT_PAIR.clean, PROMPT_PAIR.corrupted))
