@@ -146,6 +146,8 @@ def test_the_pointer_tells_every_number_and_a_neuron_is_clicked_for_its_card(ope
     ):
         expect(label).to_contain_text(said)
     assert page.evaluate("isNeuron('')") is False, "what heads and tokens open"
+    page.mouse.move(*place_of(page, 1.5, 2))  # plotly knows what is clicked once it has said what is there
+    expect(label).to_contain_text('3.7 at " picked"')
     page.mouse.click(*place_of(page, 1.5, 2))
     page.wait_for_url("**/index.html#neuron=3.7")
 
