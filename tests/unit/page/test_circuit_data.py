@@ -83,7 +83,8 @@ def test_nodes_stand_by_position_and_layer_and_the_logits_above_the_last(circuit
 def test_the_figure_draws_edges_as_wide_as_they_carry_and_in_the_colour_of_their_sign(circuit):
     """The weakest first; the edge of 0.015 is not drawn, and a token's path by way of others is dotted."""
     lines = [trace.line for trace in circuit_fig(circuit).data if trace.mode == "lines" and trace.line.dash != "dot"]
-    assert [line.width for line in lines] == [1.0, 16 * 0.125, 16 * 0.25, 8.0, 8.0]
+    widest = 18 * 0.72  # of letters of the usual size, and a share of it where they are smaller
+    assert [line.width for line in lines] == pytest.approx([1.0, widest / 8, widest / 4, widest / 2, widest / 2])
     assert [line.color for line in lines] == [AGAINST, AGAINST, HELPS, HELPS, HELPS]
 
 
