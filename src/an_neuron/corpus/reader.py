@@ -18,9 +18,9 @@ from an_neuron.corpus.readout import Readout
 from an_neuron.errors import UserError
 from an_neuron.model.decoder import Decoder
 from an_neuron.model.hooks import Hook, hooked, rows_apart
+from an_neuron.model.products import PRECISIONS
 
 READOUTS = ("unembedding", "embedding")
-PRECISIONS = ("highest", "high", "bfloat16")
 
 
 class Reader:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 LINEAR = (nn.Linear, Conv1D)
+PRECISIONS = ("highest", "high", "bfloat16")
+"""Of products: float32; TF32 on a GPU, float32 on a CPU; bfloat16."""
 NARROWEST = 256
 """Products of narrower inputs take no time to speak of, so their model always takes torch's default."""
 FASTER = 1.5

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 SMALL = 1e-3
 """Below this recovery the error is given as such, above it as a share of the recovery."""
-UNIT = "0 = patch did nothing, 1 = clean restored"
+RECOVERY = "0 = patch did nothing, 1 = clean restored"
 FIELDS = {
     "again_layer": Field("again", "int32", "", "layer of the neurons that were measured again in float32"),
     "again_index": Field("again", "int32", "", "their number in the layer"),
     "again_drawn": Field("again", "bool", "", "drawn by chance; the others are the largest"),
-    "again_reduced": Field("again", "float32", UNIT, "their recovery in the reduced precision"),
-    "again_recovery": Field("again", "float32", UNIT, "their recovery in float32, as this file has it"),
+    "again_reduced": Field("again", "float32", RECOVERY, "their recovery in the reduced precision"),
+    "again_recovery": Field("again", "float32", RECOVERY, "their recovery in float32, as this file has it"),
 }
 PRECISION = {
     "precision": "of most products: highest (float32), high (TF32) or bfloat16; all that was measured again is float32"

@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
-from an_neuron.model.products import LINEAR, NARROWEST, linear, seconds, weight_of
+from an_neuron.model.products import LINEAR, NARROWEST, PRECISIONS, linear, seconds, weight_of
 
-PRECISIONS = ("highest", "high", "bfloat16")
-"""float32; TF32 on a GPU, float32 on a CPU; bfloat16."""
 OFF = {"highest": 0.0, "high": 0.01, "bfloat16": 0.1}
 """How far a patch's effect may be off, as a share of it, in a spot check."""
 FASTER = 3.0

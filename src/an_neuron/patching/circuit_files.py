@@ -9,7 +9,8 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_json
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.sweep_files import ACTIVATION, COMPARED, RECOVERY
+from an_neuron.patching.again import RECOVERY
+from an_neuron.patching.sweep_files import ACTIVATION, COMPARED
 
 if TYPE_CHECKING:
     from an_neuron.patching.circuit import Circuit

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.again import RECOVERY
 from an_neuron.patching.neuron_sweeps import NeuronSweeps
 from an_neuron.patching.sweep import mean_recovery
-from an_neuron.patching.sweep_files import COMPARED, RECOVERY
+from an_neuron.patching.sweep_files import COMPARED
 
 N_RANKED = 100
 LEAST_RANKED = 3

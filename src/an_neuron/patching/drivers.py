@@ -16,11 +16,12 @@ from torch import Tensor
 from an_neuron.errors import NothingToRecoverError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.again import RECOVERY
 from an_neuron.patching.attribution import attribute
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import NeuronActivation
 from an_neuron.patching.sweep import Sweep
-from an_neuron.patching.sweep_files import ACTIVATION, RECOVERY
+from an_neuron.patching.sweep_files import ACTIVATION
 from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_sites
 from an_neuron.prompts.pairs import PromptPair
 

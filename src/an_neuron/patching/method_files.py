@@ -11,8 +11,9 @@ from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching.again import RECOVERY
 from an_neuron.patching.methods import COUNTS, EFFECT, METHODS, SPARE, agreement, concerns
-from an_neuron.patching.sweep_files import COMPARED, RECOVERY
+from an_neuron.patching.sweep_files import COMPARED
 
 AXES = {"post": "layer d_mlp", "z": "head_layer head", "q": "head_layer head"}
 AXES |= dict.fromkeys(("v", "k"), "head_layer kv_head")

@@ -10,9 +10,9 @@ import pandas as pd
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.again import ERRORS
+from an_neuron.patching.again import ERRORS, RECOVERY
 from an_neuron.patching.neuron_sweeps import CHECKED, NeuronSweeps
-from an_neuron.patching.sweep_files import COMPARED, RECOVERY
+from an_neuron.patching.sweep_files import COMPARED
 from an_neuron.patching.top_neurons import N_TOKENS, TopNeurons
 
 CHANGE = "clean - corrupted activation at the last position, or the largest one where that is 0; mean over prompt pairs"

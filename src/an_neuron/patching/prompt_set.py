@@ -13,7 +13,7 @@ from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
 from an_neuron.files.texts import neuron_name
 from an_neuron.patching import evidence
-from an_neuron.patching.sweep_files import RECOVERY
+from an_neuron.patching.again import RECOVERY
 from an_neuron.prompts.prompt_set import DEVELOPMENT, HELD_OUT, WrittenPair
 
 SIGNED_RANK = "exact Wilcoxon signed-rank test, two-sided"

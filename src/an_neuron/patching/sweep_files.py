@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
-from an_neuron.patching.again import FIELDS, NOTHING, PRECISION, fields_of
+from an_neuron.patching.again import FIELDS, NOTHING, PRECISION, RECOVERY, fields_of
 
 if TYPE_CHECKING:  # what only reads sweeps needs no torch
     from an_neuron.patching.sweep import Sweep
 
 LOGITS = "logits"
-RECOVERY = "0 = patch did nothing, 1 = clean restored"
 COMPARED = {
     "answer": "text of the answer token",
     "foil": "text of the foil token",

@@ -15,7 +15,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.schema import Field, Schema
 from an_neuron.files.texts import neuron_name
-from an_neuron.patching.sweep_files import RECOVERY
+from an_neuron.patching.again import RECOVERY
 from an_neuron.study.built import Built
 from an_neuron.study.published import read_published
 
