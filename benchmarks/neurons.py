@@ -26,12 +26,16 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.patches import Patches
 from an_neuron.patching.remeasuring import DRAWN, LARGEST
+from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.patching.waves import rows_per_wave, run_in_waves
 from an_neuron.prompts.pairs import PromptPair
 
 SENTENCE = "I climbed up the pear tree and picked a pear. I climbed up the {} tree and picked"
-SINGLE, BATCHES, REPEATS = 3, (8, 32, 64, 128), 5
+SINGLE, REPEATS = 3, 5
+BATCHES = {"cpu": (8, 32, 64, 128), "cuda": (32, 128, 512, 2048)}
+REDUCED = {"cpu": ("bfloat16",), "cuda": ("high", "bfloat16")}
+"""On a CPU `high` is float32."""
 
 
 def timed(run: Callable[[], object], repeats: int = REPEATS) -> list[float]:
@@ -58,7 +62,7 @@ class Layer:
         else:
             self.bridge, self.tokens = random_bridge(arguments.shape, arguments.device), (ANSWER, FOIL)
             self.prompt_pair = random_prompt_pair(self.bridge.cfg.d_vocab)
-        self.layer, self.d_mlp = arguments.layer, self.bridge.cfg.d_mlp
+        self.layer, self.d_mlp, self.device = arguments.layer, self.bridge.cfg.d_mlp, arguments.device
         self.metric = LogitDifference(*self.tokens)
 
     def ours(self, precision: str) -> Callable[[], Tensor]:
@@ -98,12 +102,12 @@ def compare(layer: Layer) -> list[list[str]]:
     """Return the rows of the table."""
     whole = layer.range()
     ways: dict[str, Callable[[], Tensor]] = {"an_neuron, float32": layer.ours("highest")}
-    if products.one_dnn_is_faster():
+    if layer.device == "cpu" and products.one_dnn_is_faster():
         honest = products.one_dnn_is_faster
         products.one_dnn_is_faster = lambda: False  # type: ignore[assignment]
         ways["an_neuron, float32 by torch's default products"] = layer.ours("highest")
         products.one_dnn_is_faster = honest
-    ways["an_neuron, bfloat16"] = layer.ours("bfloat16")
+    ways |= {f"an_neuron, {precision}": layer.ours(precision) for precision in REDUCED[layer.device]}
     exact = ways["an_neuron, float32"]()
     rows, ours = [], 0.0
     for name, run in ways.items():
@@ -124,7 +128,8 @@ def compare(layer: Layer) -> list[list[str]]:
 
 def best_batch(precision: str, peers: Peers, layer: Layer, ours: float, exact: Tensor, whole: float) -> list[str]:
     """Return the row of the fastest of several sizes of hooked batches."""
-    spent = {size: timed(partial(peers.neurons_by_hooks, size, size), 1)[0] / size for size in BATCHES}
+    sizes = BATCHES[layer.device]
+    spent = {size: timed(partial(peers.neurons_by_hooks, size, size), 1)[0] / size for size in sizes}
     size = min(spent, key=spent.__getitem__)
     times = timed(partial(peers.neurons_by_hooks, size, size))
     off = error(peers.neurons_by_hooks(size, size), exact[:size], whole)
@@ -134,21 +139,27 @@ def best_batch(precision: str, peers: Peers, layer: Layer, ours: float, exact: T
 def whole_model(layer: Layer) -> None:
     """Print time and errors of every neuron of the model in float32 and below, before anything is measured again."""
     engine, swept = Engine(layer.bridge), {}
-    for precision in ("highest", "bfloat16"):
+    for precision in ("highest", *REDUCED[layer.device]):
         start = time.perf_counter()
         swept[precision] = patch_neurons(engine, [layer.prompt_pair], layer.metric, precision=precision)
-        print(
-            f"Every neuron, {precision}: {time.perf_counter() - start:.1f} s, spot checks included; {swept[precision]}"
-        )
-    exact, reduced, again = swept["highest"].recovery, swept["bfloat16"].recovery.clone(), swept["bfloat16"].again
+        spent = time.perf_counter() - start
+        print(f"Every neuron, {precision}: {spent:.2f} s, spot checks included; {swept[precision]}")
+    exact = swept.pop("highest").recovery
+    for precision, sweep in swept.items():
+        print(f"{precision}, {errors(layer, sweep, exact)}")
+
+
+def errors(layer: Layer, sweep: Sweep, exact: Tensor) -> str:
+    """Return how far the recoveries of a sweep in reduced precision were off before anything was measured again."""
+    reduced, again = sweep.recovery.clone(), sweep.again
     reduced[again.layer, again.index] = torch.from_numpy(again.reduced)
     off, size = (reduced - exact).abs(), exact.abs()
     large = size > 1e-3
     shares = off[large] / size[large]
     largest = set(size.flatten().topk(500).indices.tolist())
     chosen = {int(place) for place in (again.layer * layer.d_mlp + again.index)[~again.drawn]}
-    print(
-        f"Before anything is measured again: {int(large.sum()):,} recoveries above 0.001, off by {shares.median():.2%} "
+    return (
+        f"before anything is measured again: {int(large.sum()):,} recoveries above 0.001, off by {shares.median():.2%} "
         f"(median), {shares.quantile(0.99):.2%} (99th percentile); below, by at most {off[~large].max():.1e}. "
         f"Of the 500 largest {len(largest - chosen)} are not among the {LARGEST:,} measured again (and {DRAWN} drawn)."
     )
@@ -159,7 +170,7 @@ def main() -> None:
     parser.add_argument("shape")
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--layer", type=int, default=None)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=list(BATCHES))
     parser.add_argument("--whole", action="store_true", help="every neuron of the model, too")
     arguments = parser.parse_args()
     arguments.layer = arguments.layer or {"smollm2": 15, "gpt2-large": 31}.get(arguments.shape, 1)

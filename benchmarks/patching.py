@@ -24,7 +24,7 @@ from an_neuron.patching.patches import Patches
 from an_neuron.patching.sweeps import patch_neurons, patch_sites
 from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair, first_difference
-from an_neuron.study.cost import neuron_operations, row_operations
+from an_neuron.study.operations import neuron_operations, row_operations
 
 METRIC = LogitDifference(ANSWER, FOIL)
 BATCHES = (8, 32, 64)

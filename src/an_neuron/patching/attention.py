@@ -5,9 +5,12 @@ engine's modules are under a `SharedPrefix`, the rows' queries meet the prefix k
 for all rows, instead of each row getting a copy of them, and patterns can be read and patched.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,8 +20,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from an_neuron.errors import UserError
+from an_neuron.model.products import seconds
 
+log = logging.getLogger(__name__)
 NAME = "an_neuron_shared_prefix"
+TRIED_ROWS = 2048
+"""On which kernels for a GPU are tried."""
 UNSUPPORTED = ("position_bias", "sinks", "head_mask")
 """What some architectures pass to their attention function, and this one does not know."""
 
@@ -110,14 +117,61 @@ def shared_prefix_attention(
     prefix: SharedPrefix = ORDINARY if attention is None else attention.prefix
     if prefix.see is not None:
         prefix.see(layer, key, value)
-    scores = _scores(query, key, prefix.keys.get(layer)) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    pattern = prefix.change(layer, _pattern(scores, s_aux))
-    z = _weighted(pattern, value, prefix.values.get(layer))
-    return rearrange(z, "row head pos d_head -> row pos head d_head").contiguous(), None
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    shared = (prefix.keys[layer], prefix.values[layer]) if layer in prefix.keys else None
+    plain = prefix.change is unchanged and softcap is None and s_aux is None
+    fused = fused_on(query.device) if plain and _may_fuse(query, value) else None
+    if fused is not None:
+        return fused.attention(query, key, value, shared, attention_mask, scaling), None
+
+    def pattern(scores: Tensor) -> Tensor:
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
+        if attention_mask is not None:
+            scores = scores + attention_mask
+        return prefix.change(layer, _pattern(scores, s_aux))
+
+    return _by_torch(query, key, value, shared, scaling, pattern), None
+
+
+def _by_torch(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    shared: tuple[Tensor, Tensor] | None,
+    scaling: float,
+    pattern: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the heads' outputs, [row, pos, head, d_head], by the pattern that is made of the scores."""
+    keys, values = shared or (None, None)
+    z = _weighted(pattern(_scores(query, key, keys) * scaling), value, values)
+    return rearrange(z, "row head pos d_head -> row pos head d_head").contiguous()
+
+
+def _may_fuse(query: Tensor, value: Tensor) -> bool:
+    needs_gradient = torch.is_grad_enabled() and query.requires_grad
+    return query.is_cuda and query.dtype == torch.float32 and value.shape[-1] == query.shape[-1] and not needs_gradient
+
+
+@cache
+def fused_on(device: torch.device) -> ModuleType | None:
+    """Return the kernels of `fused` if they work on a GPU, are as exact as torch's operations, and faster."""
+    if device.type != "cuda":
+        return None
+    try:
+        from an_neuron.patching import fused
+
+        chance = torch.Generator(device).manual_seed(0)
+        query, key, value = torch.randn(3, TRIED_ROWS, 8, 4, 64, device=device, generator=chance)
+        shared = key[:2, :, :3].unbind()
+        one = partial(fused.attention, query, key, value, shared, None, 0.1)
+        other = partial(_by_torch, query, key, value, shared, 0.1, partial(torch.softmax, dim=-1))
+        same = torch.allclose(one(), other(), atol=1e-5)
+        change, base = fused.change_in_bfloat16(query[:, 0], key[0, 0]), (query[:, 0] - key[0, 0]).bfloat16()
+        return fused if same and change.equal(base) and seconds(one, device) < seconds(other, device) else None
+    except Exception as error:  # Triton may be missing, or miss a compiler: torch's own operations do as well
+        log.info("Waves run in torch's own operations: %s", error)
+        return None
 
 
 def _pattern(scores: Tensor, sink: Tensor | None) -> Tensor:

@@ -22,6 +22,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
 from an_neuron.model.products import LINEAR, NARROWEST, PRECISIONS, linear, seconds, weight_of
+from an_neuron.patching.attention import fused_on
 
 OFF = {"highest": 0.0, "high": 0.01, "bfloat16": 0.1}
 """How far a patch's effect may be off, as a share of it, in a spot check."""
@@ -97,8 +98,7 @@ class ChangedProducts:
     def _change(self, entering: Tensor, base: Tensor) -> Tensor:
         """Return what rows change in a module's input; queries, keys and values have one input, and share it."""
         if self._last is None or self._last[0] is not entering:
-            change = entering - base
-            self._last = entering, change if self.precision == "high" else change.to(torch.bfloat16)
+            self._last = entering, entering - base if self.precision == "high" else _in_bfloat16(entering, base)
         return self._last[1]
 
     def _weight(self, module: nn.Module) -> Tensor:
@@ -107,6 +107,11 @@ class ChangedProducts:
             weight = weight if self.precision == "high" else weight.to(torch.bfloat16)
             self._weights[module] = weight.contiguous()
         return self._weights[module]
+
+
+def _in_bfloat16(entering: Tensor, base: Tensor) -> Tensor:
+    fused = fused_on(entering.device) if entering.dtype == base.dtype == torch.float32 else None
+    return (entering - base).to(torch.bfloat16) if fused is None else fused.change_in_bfloat16(entering, base)
 
 
 def product(change: Tensor, weight: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class OrdinaryPass:
         self.start = 0 if put.everywhere else first_difference(base, source)
         self.suffix = len(base) - self.start
         self.device = model.device
-        self.base_value, self.source_value = (model.run(ids, metric)[0] for ids in (base, source))
+        self.base_value, self.source_value = model.run_each([base, source], metric)
         self._seen: dict[tuple[int, str, bool], Tensor] = {}
         self._streams_checked: set[int] = set()
 
@@ -75,9 +75,18 @@ class OrdinaryPass:
         config = self.model.model.config
         return max(1, BATCH_BYTES // (4 * (2 * self.model.d_vocab + 30 * config.hidden_size)))
 
+    @property
+    def tokens_per_row(self) -> int:
+        """How many token positions a patch runs: the whole prompt."""
+        return len(self.ids)
+
     def sweep(self, patches: Sequence[Patches]) -> list[Tensor]:
-        """Return the metric with each patch, [row] for each of `patches`; each patch is a row of a batch."""
-        return [self._sweep(each) for each in patches]
+        """Return the metric with each patch, [row] for each of `patches`; each patch is a row of one batch."""
+        apart = [each for each in patches if each.site == "resid_mid"]
+        together = [each for each in patches if each.site != "resid_mid"]
+        values = {id(each): self._sweep_resid_mid(each) for each in apart}
+        values |= zip(map(id, together), self._sweep_together(together), strict=True)
+        return [values[id(each)] for each in patches]
 
     def changing(self, patches: Patches) -> Tensor:
         """Return which patches must be run, [row]: all of them."""
@@ -87,21 +96,27 @@ class OrdinaryPass:
         """Return whether a site's rows run through their block: all do, in the ordinary way."""
         return False
 
-    def _sweep(self, patches: Patches) -> Tensor:
-        layer, site = patches.layer, patches.site
-        if site == "resid_mid":
-            return self._sweep_resid_mid(patches)
-        change = partial(self._patched, patches, self._put_at(layer, site))
-        with self.model.at(layer, site, change, len(patches)):
-            return self.model.run(self.ids, self.metric, len(patches))
+    def _sweep_together(self, patches: Sequence[Patches]) -> Sequence[Tensor]:
+        """Run one batch, in which each patch has a row."""
+        number, first = sum(map(len, patches)), 0
+        if not number:
+            return [self.base_value.new_empty(0) for _ in patches]
+        puts = [self._put_at(each.layer, each.site) for each in patches]  # may run a prompt
+        with ExitStack() as stack:
+            for each, put in zip(patches, puts, strict=True):
+                change = partial(self._patched, each, first, put)
+                stack.enter_context(self.model.at(each.layer, each.site, change, number))
+                first += len(each)
+            return self.model.run(self.ids, self.metric, number).split([len(each) for each in patches])
 
-    def _patched(self, patches: Patches, source: Tensor, activation: Tensor) -> Tensor:
-        """Return an activation with one patch in each row."""
+    def _patched(self, patches: Patches, first: int, source: Tensor, activation: Tensor) -> Tensor:
+        """Return an activation with one patch in each row from the first of theirs on."""
         activation = activation.clone()
         place = None if patches.site == "resid_pre" else self.model.place(patches.layer, patches.site)
-        for row, item in enumerate(patches.items.tolist()):
+        for number, item in enumerate(patches.items.tolist()):
+            row = first + number
             if patches.site == "post":
-                where = slice(self.start, None) if patches.pos is None else self.start + int(patches.pos[row])
+                where = slice(self.start, None) if patches.pos is None else self.start + int(patches.pos[number])
                 activation[row, where, item] = source[where, item]
             elif patches.site == "pattern":
                 activation[row, item] = source[item]

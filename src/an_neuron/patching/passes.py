@@ -76,6 +76,11 @@ class PrefixPass:
         """How many token positions may run at once, by the device's memory."""
         return self.model.tokens_per_wave(self.start + self.suffix)
 
+    @property
+    def tokens_per_row(self) -> int:
+        """How many token positions a patch runs."""
+        return self.suffix
+
     @torch.inference_mode()
     def lower(self, precision: str) -> None:
         """Let waves multiply only what rows change of the base run, in a precision below float32."""

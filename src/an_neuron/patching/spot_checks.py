@@ -14,6 +14,7 @@ from torch import Tensor
 from an_neuron.errors import UserError
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
+from an_neuron.patching.waves import rows_per_wave
 
 LAYER_RANGES = 3
 PATCHES = 9
@@ -104,7 +105,7 @@ def check_patches(
     base, count = float(ordinary.base_value), max(LAYER_RANGES, PATCHES // len(by_site))
     chosen = [one for swept in by_site.values() for one in _chosen(swept, base, count)]
     ordinary.note({(patch.layer, patch.site) for patch, _ in chosen})
-    return held(ordinary, [_checked(ordinary, *one, number) for one in chosen], off)
+    return held(ordinary, _measured_again(ordinary, chosen, number), off)
 
 
 def _chosen(swept: Sequence[tuple[Patches, Tensor]], base: float, count: int) -> list[tuple[Patches, float]]:
@@ -137,9 +138,15 @@ def _nth(pool: Sequence[tuple[Patches, Tensor]], row: int) -> tuple[Patches, flo
     raise IndexError(row)
 
 
-def _checked(ordinary: OrdinaryPass, patch: Patches, value: float, number: int) -> SpotCheck:
-    (again,) = ordinary.sweep([patch])
-    return SpotCheck(patch.site, number, _named(patch, ordinary.start), value, float(again[0]))
+def _measured_again(ordinary: OrdinaryPass, chosen: Sequence[tuple[Patches, float]], number: int) -> list[SpotCheck]:
+    """Measure patches by ordinary forwards, as many at a time as the device holds."""
+    size = rows_per_wave(ordinary, None)
+    parts = [[patch for patch, _ in chosen[first : first + size]] for first in range(0, len(chosen), size)]
+    again = [float(value) for part in parts for value in torch.cat(ordinary.sweep(part))]
+    return [
+        SpotCheck(patch.site, number, _named(patch, ordinary.start), value, ordinary_value)
+        for (patch, value), ordinary_value in zip(chosen, again, strict=True)
+    ]
 
 
 def _named(patch: Patches, start: int) -> str:

@@ -34,7 +34,7 @@ class Task:
 
 def rows_per_wave(passed: Pass | OrdinaryPass, tokens: int | None) -> int:
     """Return how many rows of a prompt pair may run at once; by memory, where the number of tokens is not given."""
-    return max(1, (tokens or passed.tokens_per_wave) // passed.suffix)
+    return max(1, (tokens or passed.tokens_per_wave) // passed.tokens_per_row)
 
 
 def run_in_waves(passed: Pass | OrdinaryPass, patches: Sequence[Patches], rows: int) -> list[Tensor]:
