@@ -30,7 +30,7 @@ from an_neuron.figures.style import (
     thinned,
 )
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.texts import token_labels
+from an_neuron.files.texts import spellings_of, token_labels
 
 QUIET_COLORS = ("#6f83ad", "#a9b4c9")  # of the layers, in turns
 QUIET_SIZE, STRONG_SIZE = 4, 7
@@ -76,7 +76,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
     figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
     _name_layers(figure, frame, neurons.layers)
-    compared = {_plain(table.attributes[name]) for name in ("answer", "foil")}
+    compared = table.attributes["answer"], table.attributes["foil"]
     marks = [(x[i], recovery[i], _label(neurons, i, tokens, compared)) for i in _standing_out(recovery)]
     labels = Labels(frame, pixels[drawn], important=pixels[listed])
     annotate(figure, labels, marks, standoff=STRONG_SIZE / 2)
@@ -187,14 +187,9 @@ def _standing_out(recovery: np.ndarray) -> list[int]:
     return strongest[:1] + [number for number in strongest[1:] if strength[number] >= least]
 
 
-def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]], compared: set[str]) -> str:
+def _label(neurons: Neurons, number: int, tokens: dict[int, list[str]], compared: tuple[str, str]) -> str:
     """Return a neuron's name and, where patching it raised the answer or the foil, or a spelling of one, that token."""
-    raised = [token for token in tokens.get(number, []) if _plain(token) in compared]
-    return "  ".join([neurons.name(number), *token_labels(raised[:1])])
-
-
-def _plain(token: str) -> str:
-    return token.strip().lower()
+    return "  ".join([neurons.name(number), *token_labels(spellings_of(compared, tokens.get(number, []))[:1])])
 
 
 def _name_layers(figure: go.Figure, frame: Frame, layers: np.ndarray) -> None:

@@ -54,6 +54,12 @@ def group_text(tokens: Iterable[str]) -> str:
     return "/".join(tokens)
 
 
+def spellings_of(words: Iterable[str], tokens: Iterable[str]) -> list[str]:
+    """Return those tokens that are one of some words, whatever their case and the blanks around them."""
+    plain = {word.strip().lower() for word in words}
+    return [token for token in tokens if token.strip().lower() in plain]
+
+
 def token_labels(tokens: Iterable[str]) -> list[str]:
     """Return tokens in quotes, long ones cut, so that labels stay short."""
     return [f"'{visible(token, 10)}'" for token in tokens]

@@ -86,11 +86,16 @@ def test_maps_without_any_value_have_no_scale():
 def test_listed_neurons_by_name():
     of = table(
         top_layer=[2, 0], top_index=[10, 3], top_recovery=[0.75, -0.5], top_change=[1.5, np.nan],
-        top_tokens=texts([" an"], ["\t"]), lowered_tokens=texts([" a"], ["<b>"]),
+        top_tokens=texts(["An", " an"], ["\t"]), lowered_tokens=texts([" a"], ["<b>"]),
+        attributes={"answer": " an", "foil": " a"},
     )  # fmt: skip
+    tokens = {
+        "2.10": {"raised": ['"An"', '" an"'], "lowered": ['" a"'], "label": ['"An"']},
+        "0.3": {"raised": ['"⇥"'], "lowered": ['"<b>"'], "label": []},
+    }
     assert listed_neurons(of) == {
-        "2.10": {"rank": 1, "recovery": 0.75, "change": 1.5, "raised": ['" an"'], "lowered": ['" a"']},
-        "0.3": {"rank": 2, "recovery": -0.5, "change": None, "raised": ['"⇥"'], "lowered": ['"<b>"']},
+        "2.10": {"rank": 1, "recovery": 0.75, "change": 1.5, **tokens["2.10"]},
+        "0.3": {"rank": 2, "recovery": -0.5, "change": None, **tokens["0.3"]},
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from an_neuron.files.hdf5 import Table
-from an_neuron.files.texts import neuron_name
+from an_neuron.files.texts import neuron_name, spellings_of
 from an_neuron.page.results import Results, Section
 from an_neuron.page.values import packed, quoted, rounded
 from an_neuron.patching.again import precision_sentence
@@ -26,6 +26,7 @@ def neurons_section(results: Results) -> Section:
 def listed_neurons(table: Table) -> dict[str, dict[str, Any]]:
     """Return the neurons of the largest absolute recovery by name: rank, recovery, change, and their tokens."""
     names = map(neuron_name, table["top_layer"].tolist(), table["top_index"].tolist())
+    compared = table.attributes["answer"], table.attributes["foil"]
     rows = zip(names, *(table[f"top_{name}"].tolist() for name in ("recovery", "change")), table["top_tokens"],
                table["lowered_tokens"], strict=True)  # fmt: skip
     return {
@@ -34,6 +35,7 @@ def listed_neurons(table: Table) -> dict[str, dict[str, Any]]:
             "recovery": rounded(recovery),
             "change": rounded(change),
             "raised": quoted(raised),
+            "label": quoted(spellings_of(compared, raised)[:1]),
             "lowered": quoted(lowered),
         }
         for rank, (name, recovery, change, raised, lowered) in enumerate(rows, start=1)

@@ -105,7 +105,7 @@ function neuronMap(_, width) {
   const range = [[-0.01 * layers, 1.01 * layers], padded(y, 0.08)], height = width < NARROW ? 360 : 440;
   const size = [width - margin.l - margin.r, height - margin.t - margin.b], step = Math.ceil(24 * layers / size[0]);
   const shown = strongest(strength, width < NARROW ? 5 : 9).filter((place, rank, all) => !rank || strength[place] > 0.05 * strength[all[0]]);
-  const labels = named(shown.map(place => [x[place], y[place], [nameOf(place), neurons.listed[nameOf(place)]?.raised[0]].filter(Boolean).join("  ")]),
+  const labels = named(shown.map(place => [x[place], y[place], [nameOf(place), ...(neurons.listed[nameOf(place)]?.label ?? [])].join("  ")]),
     listed.map(place => [x[place], y[place]]), range, size);
   const template = "recovery %{y:.4f}", even = place => Math.floor(place / neurons.d_mlp) % 2 === 0;
   const traces = [points(quiet.filter(even), x, y, { color: color("quiet"), size: 4 }, template), points(quiet.filter(place => !even(place)), x, y, { color: color("quiet-too"), size: 4 }, template),
