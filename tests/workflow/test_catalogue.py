@@ -1,11 +1,26 @@
 """What others find the workflow by: its standard place, the catalogue's file, and the citation."""
 
 import re
+import shutil
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from project import ROOT, Project
+
+MODULE = """
+configfile: "config.yaml"
+
+
+module an_neuron:
+    snakefile:
+        "{}"
+    config:
+        config
+
+
+use rule * from an_neuron
+"""
 
 
 @pytest.mark.workflow
@@ -18,6 +33,17 @@ def test_both_snakefiles_plan_the_same_jobs(tmp_path):
     assert bare.pop("default") == other.pop("all") == 1
     assert bare == other
     assert bare["fetch_model"] == 1  # of the default study
+
+
+@pytest.mark.workflow
+def test_as_a_module_of_another_workflow_it_plans_the_same_jobs(tmp_path):
+    """What `snakedeploy deploy-workflow` writes: a Snakefile of the user's own, a configuration, and no library."""
+    jobs = Project(tmp_path / "project").jobs("orchard")
+    deployed = Project(tmp_path / "deployed")
+    shutil.rmtree(deployed.folder / "src")
+    shutil.rmtree(deployed.folder / "workflow")
+    (deployed.folder / "Snakefile").write_text(MODULE.format(ROOT / "workflow" / "Snakefile"), encoding="utf-8")
+    assert deployed.jobs("orchard") == jobs
 
 
 def test_the_catalogue_is_told_how_to_use_the_workflow():
