@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -37,13 +38,28 @@ def test_both_snakefiles_plan_the_same_jobs(tmp_path):
 
 @pytest.mark.workflow
 def test_as_a_module_of_another_workflow_it_plans_the_same_jobs(tmp_path):
-    """What `snakedeploy deploy-workflow` writes: a Snakefile of the user's own, a configuration, and no library."""
+    """As `snakedeploy deploy-workflow` writes it: a Snakefile of the user's own, a configuration, and no library."""
     jobs = Project(tmp_path / "project").jobs("orchard")
     deployed = Project(tmp_path / "deployed")
     shutil.rmtree(deployed.folder / "src")
     shutil.rmtree(deployed.folder / "workflow")
     (deployed.folder / "Snakefile").write_text(MODULE.format(ROOT / "workflow" / "Snakefile"), encoding="utf-8")
     assert deployed.jobs("orchard") == jobs
+
+
+@pytest.mark.workflow
+def test_a_module_whose_files_lie_elsewhere_ends_in_a_sentence(tmp_path):
+    """Taken out of a repository by its address, the rules would come without the library that they compare."""
+    project = Project(tmp_path / "project")
+    author = "-c", "user.name=a", "-c", "user.email=a@b"
+    for command in (["init", "-q"], ["add", "workflow"], [*author, "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], cwd=project.folder, check=True)
+    there = f'gitfile("{project.folder}", path="workflow/Snakefile", ref="HEAD")'
+    (project.folder / "Snakefile").write_text(MODULE.replace('"{}"', there), encoding="utf-8")
+    ran = project.snakemake("--dry-run", "orchard")
+    assert ran.returncode
+    assert "so both must lie on this machine: clone the repository" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
 
 
 def test_the_catalogue_is_told_how_to_use_the_workflow():

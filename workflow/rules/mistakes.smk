@@ -7,6 +7,12 @@ from pathlib import Path
 from an_neuron.errors import UserError
 from an_neuron.study.written import check_written
 
+if not isinstance(workflow.current_basedir, (str, os.PathLike)):
+    raise SystemExit(
+        "The rules compare the library by content, so both must lie on this machine: clone the repository, and name the "
+        "workflow/Snakefile of the copy in `module`."
+    )
+
 WORKFLOW = Path(workflow.current_basedir).parent
 """The folder workflow/, whichever file Snakemake was started with."""
 
