@@ -3,7 +3,6 @@
 python -m an_neuron.files.catalogue > docs/files.md
 """
 
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +23,8 @@ beside it, in a file of its name and `.sha256`; HDF5 files end with theirs.
 
 def schemas() -> list[Schema]:
     """Return every schema that a module of the package declares, by path."""
-    names = [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "an_neuron.") if not module.ispkg]
+    paths = [path for path in sorted(PACKAGE.rglob("*.py")) if "Schema(" in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
     values = [value for name in names for value in vars(import_module(name)).values() if isinstance(value, Schema)]
     unique = {id(schema): schema for schema in values}  # a module may import another's
     return sorted(unique.values(), key=lambda schema: schema.path)
