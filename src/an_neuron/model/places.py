@@ -5,6 +5,7 @@ is what enters the output projection, behind any gate or norm that stands there;
 hooks see, behind a norm where one follows (Gemma 2, OLMo 2).
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,9 @@ def find_places(bridge: TransformerBridge, layer: int, block: nn.Module) -> dict
         The plain block of that layer.
     """
     bridged = bridge.blocks[layer]
-    hooks = {**HOOKS, **_scaled_hooks(bridged)}
-    places = {site: place for site, hook in hooks.items() if (place := _behind(bridged, hook, block)) is not None}
+    hooks, points, paths = {**HOOKS, **_scaled_hooks(bridged)}, _points(bridged), _paths(block)
+    behind = {site: _behind(bridged, hook, points) for site, hook in hooks.items()}
+    places = {site: place for site, place in behind.items() if place is not None and place.path in paths}
     if "post" in places and not _is_output_projection(places["post"], block, bridge.cfg.d_model):
         del places["post"]  # a mixture of experts, whose hook_post is not its neurons'
     attention = getattr(bridged, "attn", None)
@@ -89,23 +91,29 @@ def _scaled_hooks(bridged: nn.Module) -> dict[str, str]:
     return {site: f"{part}.hook_out" for site, part in parts.items() if part is not None}
 
 
-def _behind(bridged: nn.Module, hook: str, block: nn.Module) -> Place | None:
-    """Return the place of a hook point, or None if there is none or it stands for no module of the plain block."""
+def _points(bridged: nn.Module) -> dict[int, str]:
+    """Return the path of each hook point at an end of a module, by the point's id; the first path if it has more."""
+    points: dict[int, str] = {}
+    for path, module in bridged.named_modules(remove_duplicate=False):
+        *parts, end = path.split(".")
+        if end in ("hook_in", "hook_out") and "_original_component" not in parts:
+            points.setdefault(id(module), path)
+    return points
+
+
+def _behind(bridged: nn.Module, hook: str, points: Mapping[int, str]) -> Place | None:
+    """Return the place of a hook point in the plain block, or None if there is none or it stands at no module's end."""
     point: Any = bridged
     for part in hook.split("."):
         point = getattr(point, part, None)
-    if point is None:
+    if id(point) not in points:
         return None
-    for path, module in bridged.named_modules(remove_duplicate=False):
-        *parts, end = path.split(".")
-        if module is point and end in ("hook_in", "hook_out") and "_original_component" not in parts:
-            component, names = bridged, []
-            for part in parts:
-                component = getattr(component, part)
-                names.append(component.name)
-            path = ".".join(name for name in names if name)
-            return Place(path, end.removeprefix("hook_")) if path in _paths(block) else None
-    return None
+    *parts, end = points[id(point)].split(".")
+    component, names = bridged, []
+    for part in parts:
+        component = getattr(component, part)
+        names.append(component.name)
+    return Place(".".join(name for name in names if name), end.removeprefix("hook_"))
 
 
 def _paths(block: nn.Module) -> set[str]:
