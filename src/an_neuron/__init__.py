@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 PUBLIC = {
-    "AllBut": "patching.rows",
+    "AllBut": "patching.sets",
     "Engine": "patching.engine",
     "FoundNeuron": "notebook.found",
     "HeadOutput": "patching.metric",

@@ -25,7 +25,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.patching.rows import Node
 from an_neuron.patching.sweeps import patch_heads, patch_neurons
-from an_neuron.patching.together import patch_together
+from an_neuron.patching.together import OpenPromptPairs, patch_together
 from an_neuron.prompts.pairs import PromptPair
 
 PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -47,6 +47,10 @@ def rankings(engine):
     estimates = {node: effect / 2 for node, effect in exact.items() if node.site == "post"}
     estimates |= effects_of_heads(estimated_heads(engine, [PAIR], METRIC))
     return [ranking for kind in KINDS for ranking in rankings_of(kind, exact, estimates)]
+
+
+def opened(engine, ranking):
+    return OpenPromptPairs(engine, [PAIR], METRIC, ranking.sites)
 
 
 def test_rankings_go_by_effect_with_or_without_its_sign():
@@ -90,7 +94,7 @@ def test_the_first_of_a_ranking_alone_is_its_exact_effect(engine, rankings):
 
 
 def test_each_greedy_choice_is_the_best_beside_those_before(engine, rankings):
-    chosen = greedy(engine, [PAIR], METRIC, rankings[0]).nodes
+    chosen = greedy(opened(engine, rankings[0]), rankings[0]).nodes
     candidates = rankings[0].nodes[:32]
     assert chosen[0] == rankings[0].nodes[0]
     pairs = [[chosen[0], node] for node in candidates if node != chosen[0]]
@@ -101,7 +105,7 @@ def test_each_greedy_choice_is_the_best_beside_those_before(engine, rankings):
 
 def test_the_smallest_set_recovers_enough_and_one_less_does_not(engine, rankings):
     both = rankings[8]
-    size, recovery, left = smallest_set(engine, [PAIR], METRIC, both)
+    size, recovery, left = smallest_set(opened(engine, both), both)
     sets = [both.nodes[: size - 1], both.nodes[:size]]
     found = patch_together(engine, [PAIR], METRIC, sets).recovery
     assert float(found[0]) < 0.9 <= float(found[1])

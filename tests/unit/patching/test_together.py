@@ -11,7 +11,8 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import Mean, Negative, Scaled, Value, Zero
 from an_neuron.patching.means import mean_over
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
-from an_neuron.patching.rows import AllBut, Node
+from an_neuron.patching.rows import Node
+from an_neuron.patching.sets import AllBut
 from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_neurons, patch_sites
 from an_neuron.patching.together import patch_together
 from an_neuron.prompts.pairs import PromptPair
