@@ -26,9 +26,9 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.rows import Node
 from an_neuron.patching.runs import Site
-from an_neuron.patching.sets import AllBut, Set
+from an_neuron.patching.sets import AllBut, Ordered, Set
 from an_neuron.patching.spot_checks import SpotCheck
-from an_neuron.patching.together import OpenPromptPairs, patch_together
+from an_neuron.patching.together import OpenPromptPairs, patch_both_ways
 from an_neuron.prompts.pairs import PromptPair
 
 KINDS = {"neurons": ("post",), "heads": ("z",), "neurons and heads": ("post", "z")}
@@ -178,11 +178,14 @@ def measure_curves(
     tuple
         The curves, and the values that were measured again by ordinary forwards.
     """
-    places = [(ranking, size) for ranking in rankings for size in ranking.sizes()]
-    sets: list[Set] = [ranking.nodes[:size] for ranking, size in places]
-    alone = [AllBut(ranking.nodes[:size], ranking.sites) for ranking, size in places]
-    together = patch_together(engine, prompt_pairs, metric, sets)
-    without = patch_together(engine, prompt_pairs, metric, [*sets, *alone], noising=True)
+    firsts = [
+        (ranking, ordered.first(size))
+        for ranking, ordered in [(ranking, Ordered(ranking.nodes)) for ranking in rankings]
+        for size in ranking.sizes()
+    ]
+    sets: list[Set] = [first for _, first in firsts]
+    alone = [AllBut(first, ranking.sites) for ranking, first in firsts]
+    together, without = patch_both_ways(engine, prompt_pairs, metric, sets, [*sets, *alone])
     left, faithfulness = without.recovery_per_prompt_pair.T.chunk(2)
     sizes = [len(ranking.sizes()) for ranking in rankings]
     tables = (values.split(sizes) for values in (together.recovery_per_prompt_pair.T, left, faithfulness))

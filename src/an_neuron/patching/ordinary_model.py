@@ -43,9 +43,16 @@ class OrdinaryModel(Blocks):
         """Return the metric of a prompt, [row], for so many rows of it."""
         return self.measured(ids, metric, rows)
 
+    @torch.inference_mode()
+    def run_prompts(self, prompts: Sequence[Sequence[int]], metric: Metric) -> Tensor:
+        """Return the metric of prompts of equal length, each a row of one forward, [prompt]."""
+        return self._measured(torch.tensor([list(ids) for ids in prompts], device=self.device), metric)
+
     def measured(self, ids: Sequence[int], metric: Metric, rows: int = 1) -> Tensor:
         """Return what `run` does, so that its gradient may be taken."""
-        batch = torch.tensor([list(ids)] * rows, device=self.device)
+        return self._measured(torch.tensor([list(ids)] * rows, device=self.device), metric)
+
+    def _measured(self, batch: Tensor, metric: Metric) -> Tensor:
         if isinstance(metric, Inside):
             return self._run_inside(batch, metric)
         residuals: list[Tensor] = []

@@ -99,7 +99,8 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
     """
     recorder = Recorder(model, keep)
     run, seeing = recorder.run, SharedPrefix(change=recorder.see)
-    with model.attention.under(seeing), hooked(recorder.hooks()), noting_calls(model.blocks, run.calls):
+    hooks = [*recorder.hooks(), no_logits(model)]
+    with model.attention.under(seeing), hooked(hooks), noting_calls(model.blocks, run.calls):
         model.model(model.batch(ids), past_key_values=cache, use_cache=True)
     if hand_on_more(run.calls):
         raise UserError("its blocks hand on more than the residual stream")
@@ -107,6 +108,11 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
         raise UserError("not every one of its blocks attends through transformers' attention interface")
     run.value = _measured(model, run, metric)
     return run
+
+
+def no_logits(model: WaveModel) -> Hook:
+    """Return the hook by which a forward unembeds no position: what is recorded, and the metric, needs no logits."""
+    return model.unembed, "in", lambda residual: residual[:, :0]
 
 
 def _measured(model: WaveModel, run: Run, metric: Metric) -> Tensor:
@@ -129,7 +135,7 @@ def record_prefix(model: WaveModel, ids: Sequence[int], length: int) -> tuple[Dy
         keys[layer], values[layer] = key[0, :, :length], value[0, :, :length]
 
     if length:
-        with model.attention.under(SharedPrefix(see=see)):
+        with model.attention.under(SharedPrefix(see=see)), hooked([no_logits(model)]):
             model.model(model.batch(ids), past_key_values=cache, use_cache=True)
         cache.crop(length - len(ids))  # a negative number: so many fewer
     return cache, SharedPrefix(keys, values)

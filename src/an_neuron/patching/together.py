@@ -10,7 +10,7 @@ is held against ordinary forwards.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.plan import check_change
-from an_neuron.patching.rows import NEVER, NODE_SITES, Rows
+from an_neuron.patching.rows import NEVER, NODE_SITES, Node, Rows
 from an_neuron.patching.runs import Site
-from an_neuron.patching.sets import Selection, Set, nodes_of, rows_of, select
+from an_neuron.patching.sets import Selection, Set, first_of, rows_of, select
 from an_neuron.patching.spot_checks import SpotCheck, check_baselines, held
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.wavefront import Pass
@@ -81,6 +81,24 @@ def patch_together(
     selection = select(_checked(engine, sets))
     wanted = _Wanted(metric, selection.sites, put, tokens_per_wave)
     return _joined([opened.patch(selection, noising) for opened in _opened(engine, prompt_pairs, wanted)])
+
+
+def patch_both_ways(
+    engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, sets: Sequence[Set], noising: Sequence[Set]
+) -> tuple[Sweep, Sweep]:
+    """Patch sets with clean values put into the corrupted run, and others with corrupted values put into the clean one.
+
+    It is what two calls of `patch_together` do, but each prompt pair's runs are recorded once.
+    """
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, None)
+    ways = {False: select(_checked(engine, sets)), True: select(_checked(engine, noising))}
+    wanted = _Wanted(metric, {site for selection in ways.values() for site in selection.sites}, OTHER_RUN, None)
+    parts = [
+        [opened.patch(selection, way) for way, selection in ways.items()]
+        for opened in _opened(engine, prompt_pairs, wanted)
+    ]
+    there, back = zip(*parts, strict=True)
+    return _joined(there), _joined(back)
 
 
 class OpenPromptPairs:
@@ -213,12 +231,19 @@ def _checked(engine: Engine, sets: Sequence[Set]) -> Sequence[Set]:
     """Return the sets if the model has all their nodes."""
     if not sets:
         raise UserError("There is no set of nodes to patch.")
-    for node in {node for one in sets for node in nodes_of(one)}:
-        if node.site not in NODE_SITES:
-            raise UserError(f"{node.site!r} cannot be patched together with others; {', '.join(NODE_SITES)} can.")
-        if not 0 <= node.layer < engine.n_layers:
-            raise UserError(f"There is no layer {node.layer}; this model has layers 0 to {engine.n_layers - 1}.")
-        n_items = engine.ordinary.n_items(node.layer, node.site) or 1
-        if not 0 <= node.item < n_items:
-            raise UserError(f"There is no {node.name}: layer {node.layer} has {n_items} of {node.site}.")
+    least, most = dict[Site, int](), dict[Site, int]()
+    for ordered in {first_of(one).ordered for one in sets}:
+        for place, nodes in ordered.places.items():
+            least[place] = min(least.get(place, 0), int(nodes.items.min()))
+            most[place] = max(most.get(place, 0), int(nodes.items.max()))
+    for layer, site in most:
+        if site not in NODE_SITES:
+            raise UserError(f"{site!r} cannot be patched together with others; {', '.join(NODE_SITES)} can.")
+        if not 0 <= layer < engine.n_layers:
+            raise UserError(f"There is no layer {layer}; this model has layers 0 to {engine.n_layers - 1}.")
+        n_items = engine.ordinary.n_items(layer, site) or 1
+        for item in (least[layer, site], most[layer, site]):
+            if not 0 <= item < n_items:
+                name = Node(layer, site, item).name
+                raise UserError(f"There is no {name}: layer {layer} has {n_items} of {site}.")
     return sets
