@@ -44,6 +44,7 @@ PUBLIC = {
     "patch_listed_neurons": "patching.sweeps",
     "patch_neurons": "patching.sweeps",
     "patch_sites": "patching.sweeps",
+    "patch_sites_and_heads": "patching.sweeps",
     "patch_together": "patching.together",
     "predict": "prompts.predictions",
     "process_weights": "model.loading",

@@ -15,7 +15,7 @@ from an_neuron.patching.changed_products import ChangedProducts
 from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.rows import Rows
-from an_neuron.patching.runs import Site, record_both
+from an_neuron.patching.runs import Prefixes, Site, record_both
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.prompts.pairs import first_difference
 
@@ -35,6 +35,8 @@ class PrefixPass:
         Sites whose activations are needed, as (layer, site).
     put
         What patches put in.
+    prefixes
+        Of earlier prompt pairs, which may be this one's, too.
 
     Raises
     ------
@@ -50,13 +52,14 @@ class PrefixPass:
         metric: Metric,
         keep: set[Site],
         put: OtherRun = OTHER_RUN,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.model, self.metric, self.device = model, metric, model.device
         self.stop = metric.layer if isinstance(metric, Inside) else model.n_layers
         self.start = 0 if put.everywhere else first_difference(base, source)
         self.suffix = len(base) - self.start
         behind = {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
-        runs = record_both(model, base, source, self.start, metric, keep | behind)
+        runs = record_both(model, base, source, self.start, metric, keep | behind, prefixes or Prefixes())
         self.base, self.source, self.prefix = runs
         self.products: ChangedProducts | None = None
         if put.everywhere:

@@ -122,6 +122,24 @@ def _measured(model: WaveModel, run: Run, metric: Metric) -> Tensor:
     return model.measure(metric, run.resid_post[-1][-1:])[0]
 
 
+class Prefixes:
+    """The last few prefixes that were recorded in one call, which prompt pairs of the same first tokens share."""
+
+    KEPT = 8
+
+    def __init__(self) -> None:
+        self._recorded: dict[tuple[int, ...], tuple[DynamicCache, SharedPrefix]] = {}
+
+    def of(self, model: WaveModel, ids: Sequence[int], length: int) -> tuple[DynamicCache, SharedPrefix]:
+        """Return what `record_prefix` does, from an earlier prompt of as many tokens that began alike."""
+        key = len(ids), *ids[:length]
+        if key not in self._recorded:
+            self._recorded[key] = record_prefix(model, ids, length)
+            for oldest in [*self._recorded][: -self.KEPT]:
+                del self._recorded[oldest]
+        return self._recorded[key]
+
+
 @torch.inference_mode()
 def record_prefix(model: WaveModel, ids: Sequence[int], length: int) -> tuple[DynamicCache, SharedPrefix]:
     """Run a prompt; return keys and values of its first positions as a cache, and as what all rows share.
@@ -142,11 +160,17 @@ def record_prefix(model: WaveModel, ids: Sequence[int], length: int) -> tuple[Dy
 
 
 def record_both(
-    model: WaveModel, base: Sequence[int], source: Sequence[int], start: int, metric: Metric, keep: set[Site]
+    model: WaveModel,
+    base: Sequence[int],
+    source: Sequence[int],
+    start: int,
+    metric: Metric,
+    keep: set[Site],
+    prefixes: Prefixes,
 ) -> tuple[Run, Run, SharedPrefix]:
     """Return the runs of base and source from their first different position on, and what they share before it."""
     if isinstance(metric, Inside):
         keep = keep | {(metric.layer, metric.site)}
-    cache, prefix = record_prefix(model, base, start)
+    cache, prefix = prefixes.of(model, base, start)
     base_run, source_run = (record(model, ids[start:], deepcopy(cache), metric, keep) for ids in (base, source))
     return base_run, source_run, prefix

@@ -24,7 +24,7 @@ from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.plan import check_change
 from an_neuron.patching.rows import NEVER, NODE_SITES, Node, Rows
-from an_neuron.patching.runs import Site
+from an_neuron.patching.runs import Prefixes, Site
 from an_neuron.patching.sets import Selection, Set, first_of, rows_of, select
 from an_neuron.patching.spot_checks import SpotCheck, check_baselines, held
 from an_neuron.patching.sweep import Sweep
@@ -146,14 +146,18 @@ class _Wanted:
 def _opened(engine: Engine, prompt_pairs: Sequence[PromptPair], wanted: _Wanted) -> Iterator["_OpenPair"]:
     """Open prompt pairs one after the other, so that nobody need hold them all."""
     longest = max(range(len(prompt_pairs)), key=lambda number: len(prompt_pairs[number].clean))
+    prefixes = Prefixes()
     for number, pair in enumerate(prompt_pairs):
-        yield _OpenPair(engine, wanted, pair, number, number == longest)
+        yield _OpenPair(engine, wanted, prefixes, pair, number, number == longest)
 
 
 class _OpenPair:
     """A prompt pair, opened in the way in which it is first patched; the other way round follows from that."""
 
-    def __init__(self, engine: Engine, wanted: _Wanted, pair: PromptPair, number: int, checked: bool) -> None:
+    def __init__(
+        self, engine: Engine, wanted: _Wanted, prefixes: Prefixes, pair: PromptPair, number: int, checked: bool
+    ) -> None:
+        self.prefixes = prefixes
         self.engine, self.wanted, self.pair, self.number, self.checked = engine, wanted, pair, number, checked
         self._ways: dict[bool, tuple[OrdinaryPass, Pass | OrdinaryPass]] = {}
 
@@ -182,7 +186,8 @@ class _OpenPair:
     def _open(self, noising: bool) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         if not self._ways or self.wanted.put.everywhere:
             ends = (self.pair.clean, self.pair.corrupted) if noising else (self.pair.corrupted, self.pair.clean)
-            return self.engine.open(*ends, self.wanted.metric, self.wanted.sites, self.wanted.put)
+            wanted = self.wanted
+            return self.engine.open(*ends, wanted.metric, wanted.sites, wanted.put, prefixes=self.prefixes)
         ordinary, passed = self._ways[not noising]
         turned = ordinary.turned()
         return turned, turned if isinstance(passed, OrdinaryPass) else passed.turned()
