@@ -147,7 +147,7 @@ def gradients(
             stack.enter_context(model.at(layer, site, partial(_keep_with_gradient, seen, (layer, site)), rows))
         for layer, site, change in after:
             stack.enter_context(model.at(layer, site, change, rows))
-        value = model.measured(ids, metric, rows).sum()
+        value = model.measured([ids] * rows, metric).sum()
         if value.requires_grad:
             value.backward()
     slopes = {

@@ -61,7 +61,7 @@ class OrdinaryPass:
         self.start = 0 if put.everywhere else first_difference(base, source)
         self.suffix = len(base) - self.start
         self.device = model.device
-        self.base_value, self.source_value = model.run_prompts((base, source), metric)
+        self.base_value, self.source_value = model.run_each([base, source], metric)
         self._seen: dict[tuple[int, str, bool], Tensor] = {}
         self._streams_checked: set[int] = set()
 

@@ -45,18 +45,16 @@ class OrdinaryModel(Blocks):
     @torch.inference_mode()
     def run(self, ids: Sequence[int], metric: Metric, rows: int = 1) -> Tensor:
         """Return the metric of a prompt, [row], for so many rows of it."""
-        return self.measured(ids, metric, rows)
+        return self.measured([ids] * rows, metric)
 
     @torch.inference_mode()
-    def run_prompts(self, prompts: Sequence[Sequence[int]], metric: Metric) -> Tensor:
-        """Return the metric of prompts of equal length, each a row of one forward, [prompt]."""
-        return self._measured(torch.tensor([list(ids) for ids in prompts], device=self.device), metric)
+    def run_each(self, prompts: Sequence[Sequence[int]], metric: Metric) -> Tensor:
+        """Return the metric of some prompts of a length, [prompt]."""
+        return self.measured(prompts, metric)
 
-    def measured(self, ids: Sequence[int], metric: Metric, rows: int = 1) -> Tensor:
-        """Return what `run` does, so that its gradient may be taken."""
-        return self._measured(torch.tensor([list(ids)] * rows, device=self.device), metric)
-
-    def _measured(self, batch: Tensor, metric: Metric) -> Tensor:
+    def measured(self, prompts: Sequence[Sequence[int]], metric: Metric) -> Tensor:
+        """Return what `run_each` does, so that its gradient may be taken."""
+        batch = torch.tensor([list(ids) for ids in prompts], device=self.device)
         if isinstance(metric, Inside):
             return self._run_inside(batch, metric)
         residuals: list[Tensor] = []

@@ -114,7 +114,7 @@ def test_tokens_of_the_metric_that_are_not_there(engine, answer, foil):
     [lambda residual, logits: torch.tensor(1.0), lambda residual, logits: 1.0, lambda residual, logits: residual],
 )
 def test_metrics_that_are_not_a_number_for_each_row(engine, metric):
-    with pytest.raises(UserError, match=r"The metric must return a number for each row, a tensor \[1\]"):
+    with pytest.raises(UserError, match=r"The metric must return a number for each row, a tensor \[2\]"):
         patch_sites(engine, [PAIR], metric)
 
 
