@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 PUBLIC = {
-    "AllBut": "patching.rows",
+    "AllBut": "patching.sets",
     "Engine": "patching.engine",
     "FoundNeuron": "notebook.found",
     "HeadOutput": "patching.metric",
@@ -44,6 +44,7 @@ PUBLIC = {
     "patch_listed_neurons": "patching.sweeps",
     "patch_neurons": "patching.sweeps",
     "patch_sites": "patching.sweeps",
+    "patch_sites_and_heads": "patching.sweeps",
     "patch_together": "patching.together",
     "predict": "prompts.predictions",
     "process_weights": "model.loading",

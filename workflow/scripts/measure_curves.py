@@ -21,6 +21,7 @@ from an_neuron.patching.curves import (
 )
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference
+from an_neuron.patching.together import OpenPromptPairs
 from an_neuron.prompts.pairs import PromptPair
 from an_neuron.prompts.tokens import read_prompts, token_attributes
 
@@ -40,10 +41,11 @@ if __name__ == "__main__":
         estimates = effects_of_neurons(neurons["approximate"], neurons["layer"])
         estimates |= effects_of_heads(estimated_heads(engine, main, metric))
         rankings, smallest = [], {}
+        opened = OpenPromptPairs(engine, main, metric, {(node.layer, node.site) for node in exact})
         for each in KINDS:
             signed, *others = rankings_of(each, exact, estimates)
-            rankings += [signed, *others, greedy(engine, main, metric, signed)]
-            smallest[each, signed.by] = smallest_set(engine, main, metric, signed)
+            rankings += [signed, *others, greedy(opened, signed)]
+            smallest[each, signed.by] = smallest_set(opened, signed)
         parts = ["main"] * len(main) + ["held_out"] * len(held_out)
         curves, checks = measure_curves(engine, [*main, *held_out], metric, rankings)
         attributes = {**snakemake.params.attributes, **token_attributes(table)}

@@ -22,8 +22,9 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.plan import check_change
-from an_neuron.patching.rows import Change, Node, Rows, rows_of, select
+from an_neuron.patching.rows import Change, Node, Rows
 from an_neuron.patching.runs import Site
+from an_neuron.patching.sets import rows_of, select
 from an_neuron.patching.spot_checks import SpotCheck, held
 from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair
@@ -110,10 +111,13 @@ def trace(engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, no
     nodes = tuple(dict.fromkeys(nodes))
     if missing := [node for node in nodes if node.position is None]:
         raise UserError(f"{missing[0].name} has no position; each node of a circuit has one.")
-    effects, checks = list[_Effects](), list[SpotCheck]()
+    effects, checks, sites = list[_Effects](), list[SpotCheck](), _sites(engine, nodes)
     for number, pair in enumerate(prompt_pairs):
-        ordinary, passed = engine.open(pair.corrupted, pair.clean, metric, _sites(engine, nodes))
+        ordinary, passed = engine.open(pair.corrupted, pair.clean, metric, sites)
         check_change(ordinary)
+        if number == 0 or passed is ordinary:
+            ordinary.note(sites)
+            ordinary.note(sites, own=True)
         effects.append(_effects(engine, passed, nodes, nodes))
         if number == 0:
             checks = _check_some(engine, ordinary, nodes, effects[0])

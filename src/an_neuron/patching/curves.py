@@ -24,10 +24,11 @@ from an_neuron.patching.attribution import attribute, of_heads
 from an_neuron.patching.curve_files import ENOUGH
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
-from an_neuron.patching.rows import AllBut, Node, Set
+from an_neuron.patching.rows import Node
 from an_neuron.patching.runs import Site
+from an_neuron.patching.sets import AllBut, Ordered, Set
 from an_neuron.patching.spot_checks import SpotCheck
-from an_neuron.patching.together import patch_together
+from an_neuron.patching.together import OpenPromptPairs, patch_both_ways
 from an_neuron.prompts.pairs import PromptPair
 
 KINDS = {"neurons": ("post",), "heads": ("z",), "neurons and heads": ("post", "z")}
@@ -35,6 +36,8 @@ SIZES = (0, 1, 2, 5, 10, 20, 50, 100, 300, 1000, 5000)
 GREEDY, GREEDY_CANDIDATES = 8, 32
 SEARCHED = 150
 """Up to so many nodes the smallest set is looked for one by one."""
+AT_A_TIME = 30
+"""So many of them run together."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +154,16 @@ def _heads(engine: Engine, site: Site) -> Tensor:
     return columns
 
 
-def greedy(engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, ranking: Ranking) -> Ranking:
+def greedy(prompts: OpenPromptPairs, ranking: Ranking) -> Ranking:
     """Return the nodes that a greedy choice takes: each next one recovers most beside those before.
 
-    Candidates are the first ones of a ranking; the choice ends with `GREEDY` nodes.
+    Candidates are the first ones of a ranking; the choice ends with `GREEDY` nodes. The prompt pairs are open for the
+    ranking's sites.
     """
     candidates, chosen = list(ranking.nodes[:GREEDY_CANDIDATES]), list[Node]()
     for _ in range(min(GREEDY, len(candidates))):
         rest = [node for node in candidates if node not in chosen]
-        swept = patch_together(engine, prompt_pairs, metric, [[*chosen, node] for node in rest])
+        swept = prompts.patch([[*chosen, node] for node in rest])
         chosen.append(rest[int(swept.recovery.argmax())])
     return replace(ranking, by="greedy", nodes=chosen)
 
@@ -174,11 +178,14 @@ def measure_curves(
     tuple
         The curves, and the values that were measured again by ordinary forwards.
     """
-    places = [(ranking, size) for ranking in rankings for size in ranking.sizes()]
-    sets: list[Set] = [ranking.nodes[:size] for ranking, size in places]
-    alone = [AllBut(ranking.nodes[:size], ranking.sites) for ranking, size in places]
-    together = patch_together(engine, prompt_pairs, metric, sets)
-    without = patch_together(engine, prompt_pairs, metric, [*sets, *alone], noising=True)
+    firsts = [
+        (ranking, ordered.first(size))
+        for ranking, ordered in [(ranking, Ordered(ranking.nodes)) for ranking in rankings]
+        for size in ranking.sizes()
+    ]
+    sets: list[Set] = [first for _, first in firsts]
+    alone = [AllBut(first, ranking.sites) for ranking, first in firsts]
+    together, without = patch_both_ways(engine, prompt_pairs, metric, sets, [*sets, *alone])
     left, faithfulness = without.recovery_per_prompt_pair.T.chunk(2)
     sizes = [len(ranking.sizes()) for ranking in rankings]
     tables = (values.split(sizes) for values in (together.recovery_per_prompt_pair.T, left, faithfulness))
@@ -186,18 +193,18 @@ def measure_curves(
     return curves, [*together.checks, *without.checks]
 
 
-def smallest_set(
-    engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, ranking: Ranking
-) -> tuple[int, float, float] | None:
+def smallest_set(prompts: OpenPromptPairs, ranking: Ranking) -> tuple[int, float, float] | None:
     """Return how many of a ranking's nodes recover `ENOUGH`, how much, and what is left without them; None if none do.
 
-    Sets of up to `SEARCHED` nodes are tried one by one, on the mean over the prompt pairs.
+    Sets of up to `SEARCHED` nodes are tried one by one, some at a time, on the mean over the prompt pairs, which are
+    open for the ranking's sites.
     """
-    sets = [ranking.nodes[:size] for size in range(1, min(SEARCHED, len(ranking.nodes)) + 1)]
-    recovery = patch_together(engine, prompt_pairs, metric, sets).recovery
-    enough = (recovery >= ENOUGH).nonzero()
-    if not len(enough):
-        return None
-    size = int(enough[0]) + 1
-    without = patch_together(engine, prompt_pairs, metric, [ranking.nodes[:size]], noising=True)
-    return size, float(recovery[size - 1]), float(without.recovery[0])
+    most = min(SEARCHED, len(ranking.nodes))
+    for start in range(0, most, AT_A_TIME):
+        sizes = range(start + 1, min(start + AT_A_TIME, most) + 1)
+        recovery = prompts.patch([ranking.nodes[:size] for size in sizes]).recovery.tolist()
+        enough = [(size, value) for size, value in zip(sizes, recovery, strict=True) if value >= ENOUGH]
+        if enough:
+            without = prompts.patch([ranking.nodes[: enough[0][0]]], noising=True)
+            return *enough[0], float(without.recovery[0])
+    return None

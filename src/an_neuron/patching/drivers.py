@@ -22,7 +22,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import NeuronActivation
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweep_files import ACTIVATION
-from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_sites
+from an_neuron.patching.sweeps import patch_listed_neurons, patch_sites_and_heads
 from an_neuron.prompts.pairs import PromptPair
 
 log = logging.getLogger(__name__)
@@ -148,11 +148,13 @@ def drive(
         ones change nothing. Where the activation is the same in the prompts of a pair, all of it is NaN.
     """
     try:
-        swept = patch_sites(engine, prompt_pairs, neuron, sites), patch_heads(engine, prompt_pairs, neuron, head_sites)
+        swept = patch_sites_and_heads(engine, prompt_pairs, neuron, sites, head_sites)
     except NothingToRecoverError as error:
         log.warning("Nothing drives the neuron here. %s", error)
         return _nothing(engine, prompt_pairs, neuron, sites, head_sites)
-    of_sites, of_heads = ({site: one.in_layers(engine.n_layers) for site, one in each.items()} for each in swept)
+    of_sites, of_heads = (
+        {site: swept[site].in_layers(engine.n_layers) for site in each} for each in (sites, head_sites)
+    )
     return of_sites, of_heads
 
 

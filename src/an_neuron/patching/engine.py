@@ -13,7 +13,7 @@ from an_neuron.patching.metric import ORDER, Inside, Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.ordinary_model import OrdinaryModel
 from an_neuron.patching.patches import NOTHING, Patches
-from an_neuron.patching.runs import Site
+from an_neuron.patching.runs import Prefixes, Site
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.patching.wavefront import Pass
 from an_neuron.patching.waves import TOO_SMALL
@@ -77,6 +77,7 @@ class Engine:
         keep: set[Site],
         put: OtherRun = OTHER_RUN,
         precision: str = "highest",
+        prefixes: Prefixes | None = None,
     ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         """Return a prompt pair on the ordinary model, and on the one that is swept.
 
@@ -92,24 +93,32 @@ class Engine:
             What patches put in.
         precision
             In which waves multiply, on the fast way: highest (float32), high or bfloat16.
+        prefixes
+            Of the same call's other prompt pairs: what was recorded of the same first tokens is not recorded again.
         """
-        ordinary, passed = self._open(base, source, metric, keep, put)
+        ordinary, passed = self._open(base, source, metric, keep, put, prefixes)
         if precision != "highest" and isinstance(passed, Pass):
             passed.lower(precision)
         return ordinary, passed
 
     def _open(
-        self, base: Sequence[int], source: Sequence[int], metric: Metric, keep: set[Site], put: OtherRun
+        self,
+        base: Sequence[int],
+        source: Sequence[int],
+        metric: Metric,
+        keep: set[Site],
+        put: OtherRun,
+        prefixes: Prefixes | None,
     ) -> tuple[OrdinaryPass, Pass | OrdinaryPass]:
         self._check_metric(metric, len(base) - (0 if put.everywhere else first_difference(base, source)))
         ordinary = OrdinaryPass(self.ordinary, base, source, metric, put, keep)
         if self.fast is None:
             return ordinary, ordinary
         if self.way == "fast":
-            return ordinary, Pass(self.fast, base, source, metric, keep, put)
+            return ordinary, Pass(self.fast, base, source, metric, keep, put, prefixes)
         for _ in range(2):
             try:
-                passed = Pass(self.fast, base, source, metric, keep, put)
+                passed = Pass(self.fast, base, source, metric, keep, put, prefixes)
                 _hold(passed, ordinary)
                 lengths = passed.start, passed.suffix  # on which a block's doings may depend (Llama 4)
                 if lengths not in self._proven:

@@ -7,7 +7,9 @@ fast way.
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -167,9 +169,18 @@ class OrdinaryPass:
         with self.model.at(layer, "resid_mid", add, len(positions)), hooked([out]):
             return self.model.run(self.ids, self.metric, len(positions))
 
-    def note(self, sites: Collection[tuple[int, str]]) -> None:
-        """Run a prompt once for the activations of some sites, from which patches take what they put in."""
-        keys = {(*site, site not in self.put_sites) for site in sites if site[1] != "resid_mid"}
+    def turned(self) -> Self:
+        """Return the same prompt pair the other way round; only what another prompt puts in can be turned."""
+        other = copy(self)
+        other.ids, other.source_ids = self.source_ids, self.ids
+        other.base_value, other.source_value = self.source_value, self.base_value
+        other._seen = {(layer, site, not source): seen for (layer, site, source), seen in self._seen.items()}
+        other._streams_checked = set()
+        return other
+
+    def note(self, sites: Collection[tuple[int, str]], own: bool = False) -> None:
+        """Run a prompt once for the activations of some sites: for what is put in there, or for its own."""
+        keys = {(*site, not own and site not in self.put_sites) for site in sites if site[1] != "resid_mid"}
         self._note(keys - self._seen.keys())
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -36,6 +37,9 @@ class OrdinaryModel(Blocks):
 
     def __init__(self, bridge: TransformerBridge) -> None:
         super().__init__(bridge, "eager")
+        self._last: dict[str, Any] = {"use_cache": False}
+        if "logits_to_keep" in signature(self.model.forward).parameters:  # transformers' own, as when it generates
+            self._last["logits_to_keep"] = 1
         self._check_causal()
 
     @torch.inference_mode()
@@ -55,13 +59,13 @@ class OrdinaryModel(Blocks):
             return self._run_inside(batch, metric)
         residuals: list[Tensor] = []
         with hooked([(self.blocks[-1], "out", residuals.append)]):
-            logits = self.model(batch, use_cache=False).logits[:, -1].float()
+            logits = self.model(batch, **self._last).logits[:, -1].float()
         return measure(metric, residuals[0][:, -1], lambda tokens: logits[:, self._columns(tokens)])
 
     def _run_inside(self, batch: Tensor, metric: Inside) -> Tensor:
         seen: list[Tensor] = []
         with self.at(metric.layer, metric.site, lambda activation: seen.append(activation.clone()), len(batch)):
-            self.model(batch, use_cache=False)
+            self.model(batch, **self._last)
         columns = None if metric.site == "resid_pre" else self.place(metric.layer, metric.site).columns
         activation = seen[0][:, metric.position]
         return checked(metric.read(activation, columns), activation)
@@ -73,7 +77,7 @@ class OrdinaryModel(Blocks):
         with ExitStack() as stack:
             for site in sites:
                 stack.enter_context(self.at(*site, partial(_keep, seen, site)))
-            self.model(torch.tensor([list(ids)], device=self.device), use_cache=False)
+            self.model(torch.tensor([list(ids)], device=self.device), **self._last)
         return seen
 
     def _columns(self, tokens: Sequence[int] | None) -> slice | list[int]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
+from copy import copy
+from typing import Self
 
 import torch
 from einops import repeat
@@ -13,7 +15,7 @@ from an_neuron.patching.changed_products import ChangedProducts
 from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Inside, Metric
 from an_neuron.patching.rows import Rows
-from an_neuron.patching.runs import Site, record_both
+from an_neuron.patching.runs import Prefixes, Site, record_both
 from an_neuron.patching.wave_model import WaveModel
 from an_neuron.prompts.pairs import first_difference
 
@@ -33,6 +35,8 @@ class PrefixPass:
         Sites whose activations are needed, as (layer, site).
     put
         What patches put in.
+    prefixes
+        Of earlier prompt pairs, which may be this one's, too.
 
     Raises
     ------
@@ -48,13 +52,14 @@ class PrefixPass:
         metric: Metric,
         keep: set[Site],
         put: OtherRun = OTHER_RUN,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.model, self.metric, self.device = model, metric, model.device
         self.stop = metric.layer if isinstance(metric, Inside) else model.n_layers
         self.start = 0 if put.everywhere else first_difference(base, source)
         self.suffix = len(base) - self.start
         behind = {(layer, "mlp_out") for layer, site in keep if site == "post"}  # there may be a norm between
-        runs = record_both(model, base, source, self.start, metric, keep | behind)
+        runs = record_both(model, base, source, self.start, metric, keep | behind, prefixes or Prefixes())
         self.base, self.source, self.prefix = runs
         self.products: ChangedProducts | None = None
         if put.everywhere:
@@ -98,7 +103,8 @@ class PrefixPass:
         Parameters
         ----------
         rows
-            What is changed in each.
+            What is changed in each. A row joins where it, or one behind it, is first changed: so those of the first
+            layers should come first.
         look_at
             Sites whose activations are wanted.
 
@@ -108,15 +114,33 @@ class PrefixPass:
             The metric of each row, [row], and of each site that was looked at [row, pos, column], pos from p0 on.
         """
         seen: dict[Site, Tensor] = {}
-        first_layer = min([self.stop, *(layer for layer, _ in look_at), *(each.layer for each in rows.changes)])
-        stream = copies(self.base.sites[first_layer, "resid_pre"], len(rows))
-        for layer in range(first_layer, self.stop):
-            stream = rows.entering(layer, stream)
-            hooks = [*rows.hooks(layer, self.model), *self._looks(layer, look_at, seen, stream)]
+        latest = min([self.stop, self.model.n_layers - 1, *(layer for layer, _ in look_at)])
+        first_layers = [min(latest, layer) for layer in rows.first_layers()]
+        stream = self.base.sites[0, "resid_pre"].new_empty(0, *self.base.sites[0, "resid_pre"].shape)
+        for layer in range(min(first_layers), self.stop):
+            stream = rows.entering(layer, self._with_joining(stream, layer, first_layers))
+            hooks = [*rows.hooks(layer, self.model, len(stream)), *self._looks(layer, look_at, seen, stream)]
             stream = self._block(layer, stream, hooks)
         if self.stop == self.model.n_layers:
             return self._measured(stream, []), seen
-        return self._measured(rows.entering(self.stop, stream), rows.hooks(self.stop, self.model)), seen
+        stream = rows.entering(self.stop, self._with_joining(stream, self.stop, first_layers))
+        return self._measured(stream, rows.hooks(self.stop, self.model, len(stream))), seen
+
+    def _with_joining(self, stream: Tensor, layer: int, first_layers: Sequence[int]) -> Tensor:
+        """Return what enters a layer's block, with the rows up to the last one that is changed by now."""
+        running = 1 + max(row for row, first in enumerate(first_layers) if first <= layer)
+        if running == len(stream):
+            return stream
+        return torch.cat([stream, copies(self.base.sites[layer, "resid_pre"], running - len(stream))])
+
+    def turned(self) -> Self:
+        """Return the same prompt pair the other way round, in float32: the source patched by the base.
+
+        Both runs stay what they are, so that nothing runs. Only what another prompt puts in can be turned.
+        """
+        other = copy(self)
+        other.base, other.source, other.products = self.source, self.base, None
+        return other
 
     def put_at(self, layer: int, site: str) -> Tensor:
         """Return what is put in at a site from p0 on, [pos, column]."""

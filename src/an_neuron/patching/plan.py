@@ -13,7 +13,7 @@ from an_neuron.patching.interventions import OTHER_RUN, OtherRun
 from an_neuron.patching.metric import Metric
 from an_neuron.patching.ordinary import OrdinaryPass
 from an_neuron.patching.patches import Patches
-from an_neuron.patching.runs import Site
+from an_neuron.patching.runs import Prefixes, Site
 from an_neuron.patching.spot_checks import SpotCheck, check_baselines, check_patches
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.wavefront import Pass
@@ -32,7 +32,7 @@ class Plan:
     n_items
         How many heads or neurons a site has; a site that is not named has none and is patched as a whole.
     per_position
-        A patch changes one position, instead of all at once.
+        A patch of a head or neuron changes one position, instead of all at once; one of a whole site always does.
     noising
         Put corrupted activations into the clean run, instead of clean ones into the corrupted run.
     tokens_per_wave
@@ -79,9 +79,9 @@ class Plan:
 
         Before p0 a patch does nothing; NaN where the prompt is shorter than the longest.
         """
-        if not self.per_position:
-            return values
         axes = [self.n_items[site[1]]] if site[1] in self.n_items else []
+        if axes and not self.per_position:
+            return values
         table = torch.full((*axes, longest), torch.nan)
         table[..., longest - passed.suffix - passed.start :] = passed.base_value.cpu()
         table[..., longest - passed.suffix :] = values.view(*axes, passed.suffix)
@@ -95,9 +95,11 @@ def run(engine: Engine, prompt_pairs: Sequence[PromptPair], metric: Metric, plan
     """
     lengths = [len(prompt_pair.clean) for prompt_pair in prompt_pairs]
     tables: dict[Site, list[Tensor]] = {site: [] for site in plan.sites}
-    ends, checks, ways = [], list[SpotCheck](), set[str]()
+    ends, checks, ways, prefixes = [], list[SpotCheck](), set[str](), Prefixes()
     for number, prompt_pair in enumerate(prompt_pairs):
-        ordinary, passed = engine.open(*plan.ends(prompt_pair), metric, {*plan.sites}, plan.put, plan.precision)
+        ordinary, passed = engine.open(
+            *plan.ends(prompt_pair), metric, {*plan.sites}, plan.put, plan.precision, prefixes
+        )
         checks += check_baselines(ordinary, passed.base_value, passed.source_value, plan.noising, number)
         check_change(ordinary)
         patches = [plan.patches(site, passed) for site in plan.sites]

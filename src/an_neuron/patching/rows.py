@@ -1,23 +1,22 @@
 """Rows in each of which any number of places are changed at once.
 
 A sweep has one patch in each row. Here a row is a set of them, over any layers and sites: the best k neurons together,
-all but those, a neuron at twenty values.
+all but those (`sets`), a neuron at twenty values.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from an_neuron.errors import UserError
 from an_neuron.model.blocks import Blocks
 from an_neuron.model.hooks import Hook, rows_apart
 
 NODE_SITES = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "post")
 """Sites that can be changed together with others: what is put in is an activation, whatever came before."""
-Source = Callable[[int, str], Tensor]
-"""What is put in at a layer's site, from the first changed position on: [pos, column]."""
+NEVER = 1 << 30
+"""The first changed layer of a row in which nothing is changed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -67,7 +66,7 @@ class Change:
     mask: Tensor
     values: Tensor
 
-    def of(self, which: slice) -> "Change":
+    def of(self, which: slice | Sequence[int]) -> "Change":
         """Return the change in some of the rows."""
         values = self.values[which] if len(self.values) > 1 else self.values
         return replace(self, mask=self.mask[which], values=values)
@@ -88,155 +87,47 @@ class Rows:
     def __len__(self) -> int:
         return self.number
 
-    def of(self, which: slice) -> "Rows":
-        """Return some of the rows."""
-        return Rows(len(range(self.number)[which]), tuple(change.of(which) for change in self.changes))
+    def of(self, which: slice | Sequence[int]) -> "Rows":
+        """Return some of the rows, by a slice or by their numbers."""
+        number = len(range(self.number)[which]) if isinstance(which, slice) else len(which)
+        return Rows(number, tuple(change.of(which) for change in self.changes))
 
     def split(self, at: int) -> tuple["Rows", "Rows"]:
         """Return the first `at` rows, and the others."""
         return self.of(slice(at)), self.of(slice(at, None))
 
+    def first_layers(self) -> list[int]:
+        """Return the first layer in which each row is changed; `NEVER` where nothing is."""
+        first = torch.full((self.number,), NEVER)
+        for change in self.changes:
+            changed = change.mask.flatten(1).any(1).cpu()
+            first[changed] = first[changed].clamp(max=change.layer)
+        found: list[int] = first.tolist()
+        return found
+
+    def alike(self) -> list[int]:
+        """Return for each row the first one in which the same is changed."""
+        if any(len(change.values) > 1 for change in self.changes):
+            return [*range(self.number)]
+        masks = [change.mask.flatten(1).cpu().numpy() for change in self.changes]
+        seen: dict[bytes, int] = {}
+        return [seen.setdefault(b"".join(mask[row].tobytes() for mask in masks), row) for row in range(self.number)]
+
     def entering(self, layer: int, stream: Tensor) -> Tensor:
-        """Return what enters a layer's block, [row, pos, d_model], with the changes there."""
+        """Return what enters a layer's block in the first rows, [row, pos, d_model], with the changes there."""
         for change in self.changes:
             if (change.layer, change.site) == (layer, "resid_pre"):
-                stream = change.put(stream)
+                stream = change.of(slice(len(stream))).put(stream)
         return stream
 
-    def hooks(self, layer: int, model: Blocks) -> list[Hook]:
-        """Return the hooks that put in the changes inside a layer's block."""
+    def hooks(self, layer: int, model: Blocks, number: int) -> list[Hook]:
+        """Return the hooks that put in the changes inside a layer's block, for so many rows, the first ones."""
         inside = [change for change in self.changes if change.layer == layer and change.site != "resid_pre"]
         return [
-            (model.module(layer, change.site), model.place(layer, change.site).end, rows_apart(change.put, len(self)))
+            (
+                model.module(layer, change.site),
+                model.place(layer, change.site).end,
+                rows_apart(change.of(slice(number)).put, number),
+            )
             for change in inside
         ]
-
-
-@dataclass(frozen=True)
-class AllBut:
-    """Everything of some layers' sites but for some nodes.
-
-    Attributes
-    ----------
-    nodes
-        What is left as it is, at all positions.
-    sites
-        Layers and sites of which everything else is changed.
-    """
-
-    nodes: Collection[Node]
-    sites: Collection[tuple[int, str]]
-
-
-Set = Collection[Node] | AllBut
-"""What is changed in a row."""
-
-
-def nodes_of(one: Set) -> Collection[Node]:
-    """Return the nodes that a set names."""
-    return one.nodes if isinstance(one, AllBut) else one
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Sets of nodes by their layers and sites, made once for all prompt pairs.
-
-    Attributes
-    ----------
-    number
-        How many sets there are.
-    nodes
-        By layer and site, of each node that a set names: the set's number, its item and its position.
-    others
-        By layer and site, in which sets everything else is changed, [set].
-    """
-
-    number: int
-    nodes: Mapping[tuple[int, str], tuple[Tensor, Tensor, list[int | None]]]
-    others: Mapping[tuple[int, str], Tensor]
-
-    @property
-    def sites(self) -> set[tuple[int, str]]:
-        """All layers and sites in which anything is changed."""
-        return {*self.nodes, *self.others}
-
-
-def select(sets: Sequence[Set]) -> Selection:
-    """Return sets of nodes by their layers and sites."""
-    named: dict[tuple[int, str], list[tuple[int, Node]]] = {}
-    others: dict[tuple[int, str], list[int]] = {}
-    for number, one in enumerate(sets):
-        for node in nodes_of(one):
-            named.setdefault((node.layer, node.site), []).append((number, node))
-        for site in one.sites if isinstance(one, AllBut) else ():
-            others.setdefault(site, []).append(number)
-    return Selection(
-        len(sets),
-        {
-            site: (
-                torch.tensor([number for number, _ in nodes]),
-                torch.tensor([node.item for _, node in nodes]),
-                [node.position for _, node in nodes],
-            )
-            for site, nodes in named.items()
-        },
-        {
-            site: torch.zeros(len(sets), dtype=torch.bool).index_fill(0, torch.tensor(numbers), True)
-            for site, numbers in others.items()
-        },
-    )
-
-
-def rows_of(selection: Selection, source: Source, columns: Callable[[int, str], Tensor | None]) -> Rows:
-    """Return a row for each set.
-
-    Parameters
-    ----------
-    selection
-        What is changed in each row.
-    source
-        What is put in.
-    columns
-        Which columns are each head's, [head, d_head]; None where a site has no heads.
-    """
-    changes = []
-    for layer, site in sorted(selection.sites):
-        values, heads = source(layer, site), columns(layer, site)
-        mask = _mask(selection, (layer, site), values, heads)
-        if (layer, site) in selection.others:
-            mask ^= selection.others[layer, site].to(mask.device)[:, None, None]
-        changes.append(Change(layer, site, mask, values[None]))
-    return Rows(selection.number, tuple(changes))
-
-
-def _mask(selection: Selection, site: tuple[int, str], values: Tensor, heads: Tensor | None) -> Tensor:
-    """Return which part of a site's activation the nodes of each set are, [set, pos or 1, column or 1]."""
-    nothing = torch.empty(0, dtype=torch.long)
-    numbers, items, positions = selection.nodes.get(site, (nothing, nothing, []))
-    placed = any(position is not None for position in positions)
-    width = values.shape[-1] if heads is not None or site[1] == "post" else 1
-    mask = torch.zeros(selection.number, len(values) if placed else 1, width, dtype=torch.bool, device=values.device)
-    numbers, items = numbers.to(values.device), items.to(values.device)
-    if heads is not None:  # the columns of each node's head, one after the other
-        heads = heads.to(values.device)
-        numbers, items = numbers.repeat_interleave(heads.shape[1]), heads[items].flatten()
-        positions = [position for position in positions for _ in range(heads.shape[1])] if placed else positions
-    elif width == 1:
-        items = torch.zeros_like(items)
-    if not placed:
-        mask[numbers, 0, items] = True
-        return mask
-    for number, item, position in zip(numbers.tolist(), items.tolist(), positions, strict=True):
-        mask[number, _positions(site, position, len(values)), item] = True
-    return mask
-
-
-def _positions(site: tuple[int, str], position: int | None, n_positions: int) -> slice:
-    if position is None:
-        return slice(None)
-    if not -n_positions <= position < 0:
-        raise UserError(
-            f"Nothing can be changed at position {position} of {site[1]} in layer {site[0]}: positions count from the "
-            f"prompt's end (-1), and before {-n_positions} the two prompts are the same."
-        )
-    return slice(n_positions + position, n_positions + position + 1)

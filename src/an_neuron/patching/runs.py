@@ -99,7 +99,8 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
     """
     recorder = Recorder(model, keep)
     run, seeing = recorder.run, SharedPrefix(change=recorder.see)
-    with model.attention.under(seeing), hooked(recorder.hooks()), noting_calls(model.blocks, run.calls):
+    hooks = [*recorder.hooks(), no_logits(model)]
+    with model.attention.under(seeing), hooked(hooks), noting_calls(model.blocks, run.calls):
         model.model(model.batch(ids), past_key_values=cache, use_cache=True)
     if hand_on_more(run.calls):
         raise UserError("its blocks hand on more than the residual stream")
@@ -109,11 +110,34 @@ def record(model: WaveModel, ids: Sequence[int], cache: DynamicCache, metric: Me
     return run
 
 
+def no_logits(model: WaveModel) -> Hook:
+    """Return the hook by which a forward unembeds no position: what is recorded, and the metric, needs no logits."""
+    return model.unembed, "in", lambda residual: residual[:, :0]
+
+
 def _measured(model: WaveModel, run: Run, metric: Metric) -> Tensor:
     """Return the metric of a recorded run, a number."""
     if isinstance(metric, Inside):
         return model.measure_inside(metric, run.sites[metric.layer, metric.site][None])[0]
     return model.measure(metric, run.resid_post[-1][-1:])[0]
+
+
+class Prefixes:
+    """The last few prefixes that were recorded in one call, which prompt pairs of the same first tokens share."""
+
+    KEPT = 8
+
+    def __init__(self) -> None:
+        self._recorded: dict[tuple[int, ...], tuple[DynamicCache, SharedPrefix]] = {}
+
+    def of(self, model: WaveModel, ids: Sequence[int], length: int) -> tuple[DynamicCache, SharedPrefix]:
+        """Return what `record_prefix` does, from an earlier prompt of as many tokens that began alike."""
+        key = len(ids), *ids[:length]
+        if key not in self._recorded:
+            self._recorded[key] = record_prefix(model, ids, length)
+            for oldest in [*self._recorded][: -self.KEPT]:
+                del self._recorded[oldest]
+        return self._recorded[key]
 
 
 @torch.inference_mode()
@@ -129,18 +153,24 @@ def record_prefix(model: WaveModel, ids: Sequence[int], length: int) -> tuple[Dy
         keys[layer], values[layer] = key[0, :, :length], value[0, :, :length]
 
     if length:
-        with model.attention.under(SharedPrefix(see=see)):
+        with model.attention.under(SharedPrefix(see=see)), hooked([no_logits(model)]):
             model.model(model.batch(ids), past_key_values=cache, use_cache=True)
         cache.crop(length - len(ids))  # a negative number: so many fewer
     return cache, SharedPrefix(keys, values)
 
 
 def record_both(
-    model: WaveModel, base: Sequence[int], source: Sequence[int], start: int, metric: Metric, keep: set[Site]
+    model: WaveModel,
+    base: Sequence[int],
+    source: Sequence[int],
+    start: int,
+    metric: Metric,
+    keep: set[Site],
+    prefixes: Prefixes,
 ) -> tuple[Run, Run, SharedPrefix]:
     """Return the runs of base and source from their first different position on, and what they share before it."""
     if isinstance(metric, Inside):
         keep = keep | {(metric.layer, metric.site)}
-    cache, prefix = record_prefix(model, base, start)
+    cache, prefix = prefixes.of(model, base, start)
     base_run, source_run = (record(model, ids[start:], deepcopy(cache), metric, keep) for ids in (base, source))
     return base_run, source_run, prefix

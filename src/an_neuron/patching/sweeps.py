@@ -90,11 +90,7 @@ def patch_sites(
     engine = engine_of(model)
     prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = checked_sites(engine, sites, KNOWN_SITES)
-    plan = Plan(_some(_everywhere(engine, metric, sites)), {}, True, noising, tokens_per_wave, put=put)
-    longest = max(len(prompt_pair.clean) for prompt_pair in prompt_pairs)
-    positions = "position", range(-longest, 0)
-    swept = run(engine, prompt_pairs, metric, plan)
-    return {site: _over_layers(swept, _everywhere(engine, metric, [site]), positions) for site in sites}
+    return _patch(engine, prompt_pairs, metric, sites, [], noising, put, tokens_per_wave)
 
 
 def patch_heads(
@@ -120,11 +116,35 @@ def patch_heads(
     engine = engine_of(model)
     prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     sites = checked_sites(engine, sites, KNOWN_HEAD_SITES)
-    n_heads = {site: number_of(engine, site, range(engine.n_layers)) for site in sites}
-    plan = Plan(_some(_everywhere(engine, metric, sites)), n_heads, False, noising, tokens_per_wave, put=put)
-    swept = run(engine, prompt_pairs, metric, plan)
-    heads = {site: ("head", range(number)) for site, number in n_heads.items()}
-    return {site: _over_layers(swept, _everywhere(engine, metric, [site]), heads[site]) for site in sites}
+    return _patch(engine, prompt_pairs, metric, [], sites, noising, put, tokens_per_wave)
+
+
+def patch_sites_and_heads(
+    model: TransformerBridge | Engine,
+    prompt_pairs: Sequence[PromptPair],
+    metric: Metric,
+    sites: Sequence[str] = SITES,
+    head_sites: Sequence[str] = HEAD_SITES,
+    *,
+    noising: bool = False,
+    put: OtherRun = OTHER_RUN,
+    tokens_per_wave: int | None = None,
+) -> dict[str, Sweep]:
+    """Patch sites at each layer and position, and heads at all positions at once, in one call.
+
+    It is what `patch_sites` and `patch_heads` do, but each prompt pair's runs are recorded once, and waves are fuller:
+    the way to take with many prompt pairs. Parameters are theirs, and `head_sites` are what `patch_heads` calls sites.
+
+    Returns
+    -------
+    dict
+        Of each site, and of each head site, what these return.
+    """
+    engine = engine_of(model)
+    prompt_pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    sites = checked_sites(engine, sites, KNOWN_SITES)
+    head_sites = checked_sites(engine, head_sites, KNOWN_HEAD_SITES)
+    return _patch(engine, prompt_pairs, metric, sites, head_sites, noising, put, tokens_per_wave)
 
 
 def patch_neurons(
@@ -212,6 +232,26 @@ def patch_listed_neurons(
     columns = [swept[layer, "post"].patched[:, listed[layer, "post"].index(index)] for layer, index in neurons]
     axes = (("neuron", [f"{layer}.{index}" for layer, index in neurons]),)
     return replace(next(iter(swept.values())), patched=torch.stack(columns, dim=1), axes=axes)
+
+
+def _patch(
+    engine: Engine,
+    prompt_pairs: Sequence[PromptPair],
+    metric: Metric,
+    sites: Sequence[str],
+    head_sites: Sequence[str],
+    noising: bool,
+    put: OtherRun,
+    tokens_per_wave: int | None,
+) -> dict[str, Sweep]:
+    """Patch sites by position, and heads, in all layers; return a sweep over the layers of each."""
+    n_heads = {site: number_of(engine, site, range(engine.n_layers)) for site in head_sites}
+    places = {site: _everywhere(engine, metric, [site]) for site in (*sites, *head_sites)}
+    listed = _some([place for each in places.values() for place in each])
+    swept = run(engine, prompt_pairs, metric, Plan(listed, n_heads, False, noising, tokens_per_wave, put=put))
+    positions = "position", range(-max(len(prompt_pair.clean) for prompt_pair in prompt_pairs), 0)
+    along = {site: ("head", range(n_heads[site])) if site in n_heads else positions for site in places}
+    return {site: _over_layers(swept, places[site], along[site]) for site in places}
 
 
 def _everywhere(engine: Engine, metric: Metric, sites: Sequence[str]) -> list[Site]:

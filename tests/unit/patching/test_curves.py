@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from an_neuron.files.hdf5 import read
+from an_neuron.patching import curves
 from an_neuron.patching.curve_files import write_areas, write_curves, write_curves_csv
 from an_neuron.patching.curves import (
     KINDS,
@@ -25,7 +26,7 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
 from an_neuron.patching.rows import Node
 from an_neuron.patching.sweeps import patch_heads, patch_neurons
-from an_neuron.patching.together import patch_together
+from an_neuron.patching.together import OpenPromptPairs, patch_together
 from an_neuron.prompts.pairs import PromptPair
 
 PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -49,6 +50,10 @@ def rankings(engine):
     return [ranking for kind in KINDS for ranking in rankings_of(kind, exact, estimates)]
 
 
+def opened(engine, ranking):
+    return OpenPromptPairs(engine, [PAIR], METRIC, ranking.sites)
+
+
 def test_rankings_go_by_effect_with_or_without_its_sign():
     effects = {Node(0, "post", index): value for index, value in enumerate([0.1, -0.5, 0.3])}
     signed, absolute, *_ = rankings_of("neurons", effects, effects)
@@ -70,9 +75,9 @@ def test_areas_by_hand():
 
 def test_all_nodes_are_the_whole_and_none_are_nothing(engine, rankings):
     """At the last position nothing changes but what heads and neurons write there."""
-    curves, checks = measure_curves(engine, [PAIR, OTHER], METRIC, rankings)
+    measured, checks = measure_curves(engine, [PAIR, OTHER], METRIC, rankings)
     assert len(checks) >= 10
-    for curve in curves:
+    for curve in measured:
         assert curve.recovery.shape == (len(curve.ranking.sizes()), 2)
         torch.testing.assert_close(curve.recovery[0], torch.zeros(2), atol=1e-4, rtol=0)
         torch.testing.assert_close(curve.left[0], torch.ones(2), atol=1e-4, rtol=0)
@@ -84,13 +89,13 @@ def test_all_nodes_are_the_whole_and_none_are_nothing(engine, rankings):
 
 
 def test_the_first_of_a_ranking_alone_is_its_exact_effect(engine, rankings):
-    curves, _ = measure_curves(engine, [PAIR], METRIC, rankings[:1])
+    (curve,), _ = measure_curves(engine, [PAIR], METRIC, rankings[:1])
     exact = patch_neurons(engine, [PAIR], METRIC).recovery
-    assert float(curves[0].recovery[1, 0]) == pytest.approx(float(exact.max()), abs=1e-5)
+    assert float(curve.recovery[1, 0]) == pytest.approx(float(exact.max()), abs=1e-5)
 
 
 def test_each_greedy_choice_is_the_best_beside_those_before(engine, rankings):
-    chosen = greedy(engine, [PAIR], METRIC, rankings[0]).nodes
+    chosen = greedy(opened(engine, rankings[0]), rankings[0]).nodes
     candidates = rankings[0].nodes[:32]
     assert chosen[0] == rankings[0].nodes[0]
     pairs = [[chosen[0], node] for node in candidates if node != chosen[0]]
@@ -99,9 +104,26 @@ def test_each_greedy_choice_is_the_best_beside_those_before(engine, rankings):
     assert len({*chosen}) == len(chosen)
 
 
+def test_greedy_in_open_prompt_pairs_is_greedy_afresh(engine, rankings):
+    prompts, chosen = OpenPromptPairs(engine, [PAIR, OTHER], METRIC, rankings[8].sites), []
+    for _ in range(8):
+        rest = [node for node in rankings[8].nodes[:32] if node not in chosen]
+        swept = patch_together(engine, [PAIR, OTHER], METRIC, [[*chosen, node] for node in rest])
+        chosen.append(rest[int(swept.recovery.argmax())])
+    assert greedy(prompts, rankings[8]).nodes == chosen
+
+
+def test_the_smallest_set_is_looked_for_some_at_a_time(engine, rankings, monkeypatch):
+    at_once = smallest_set(opened(engine, rankings[8]), rankings[8])
+    monkeypatch.setattr(curves, "AT_A_TIME", 2)
+    assert smallest_set(opened(engine, rankings[8]), rankings[8]) == pytest.approx(at_once, abs=1e-5)
+    monkeypatch.setattr(curves, "ENOUGH", 1e6)
+    assert smallest_set(opened(engine, rankings[8]), rankings[8]) is None
+
+
 def test_the_smallest_set_recovers_enough_and_one_less_does_not(engine, rankings):
     both = rankings[8]
-    size, recovery, left = smallest_set(engine, [PAIR], METRIC, both)
+    size, recovery, left = smallest_set(opened(engine, both), both)
     sets = [both.nodes[: size - 1], both.nodes[:size]]
     found = patch_together(engine, [PAIR], METRIC, sets).recovery
     assert float(found[0]) < 0.9 <= float(found[1])
@@ -111,16 +133,16 @@ def test_the_smallest_set_recovers_enough_and_one_less_does_not(engine, rankings
 
 
 def test_files_hold_the_curves(engine, rankings, tmp_path):
-    curves, _ = measure_curves(engine, [PAIR, OTHER], METRIC, rankings[:2])
-    write_curves(tmp_path / "curves.h5", curves, ["main", "held_out"], SAID)
+    measured, _ = measure_curves(engine, [PAIR, OTHER], METRIC, rankings[:2])
+    write_curves(tmp_path / "curves.h5", measured, ["main", "held_out"], SAID)
     table = read(tmp_path / "curves.h5")
     write_curves_csv(tmp_path / "curves.csv", table)
-    write_areas(tmp_path / "areas.csv", curves, ["main", "held_out"], {("neurons", "exact"): (3, 0.95, 0.1)})
+    write_areas(tmp_path / "areas.csv", measured, ["main", "held_out"], {("neurons", "exact"): (3, 0.95, 0.1)})
     means, areas = pd.read_csv(tmp_path / "curves.csv"), pd.read_csv(tmp_path / "areas.csv")
     assert list(means["k"][: len(rankings[0].sizes())]) == rankings[0].sizes()
-    assert means["recovery_held_out"][1] == pytest.approx(float(curves[0].recovery[1, 1]), abs=1e-5)
+    assert means["recovery_held_out"][1] == pytest.approx(float(measured[0].recovery[1, 1]), abs=1e-5)
     assert list(areas["smallest"]) == [3, -1]
-    assert areas["cpr_main"][0] == pytest.approx(curves[0].areas(np.array([True, False]))[0], abs=1e-5)
+    assert areas["cpr_main"][0] == pytest.approx(measured[0].areas(np.array([True, False]))[0], abs=1e-5)
     assert table["first"][1].tolist()[:2] == [rankings[0].nodes[0].name, ""]
 
 

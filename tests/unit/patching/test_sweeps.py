@@ -8,10 +8,18 @@ import torch
 from slow_reference import at_position, one_forward_per_patch
 
 from an_neuron.errors import UserError
+from an_neuron.patching import runs
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.sweep import Sweep, recovery
-from an_neuron.patching.sweeps import HEAD_SITES, SITES, patch_heads, patch_neurons, patch_sites
+from an_neuron.patching.sweeps import (
+    HEAD_SITES,
+    SITES,
+    patch_heads,
+    patch_neurons,
+    patch_sites,
+    patch_sites_and_heads,
+)
 from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair
 
@@ -160,6 +168,39 @@ def test_neurons_of_several_prompt_pairs_are_each_prompt_pairs_own(tiny_gpt2):
     for number, prompt_pair in enumerate((PROMPT_PAIR, SHORT)):
         alone = patch_layer(tiny_gpt2, [prompt_pair], 0)
         torch.testing.assert_close(both.recovery_per_prompt_pair[number], alone.recovery)
+
+
+def test_sites_and_heads_in_one_call_are_those_of_two(tiny):
+    pairs, metric = [PROMPT_PAIR, SHORT, SEVERAL], LogitDifference(*tokens(tiny))
+    heads = ["z", "v"]
+    found = patch_sites_and_heads(engine(tiny), pairs, metric, SITES, heads)
+    apart = patch_sites(engine(tiny), pairs, metric) | patch_heads(engine(tiny), pairs, metric, heads)
+    assert [*found] == [*apart]
+    for site, sweep in apart.items():
+        assert found[site].axes == sweep.axes
+        torch.testing.assert_close(found[site].patched, sweep.patched, atol=1e-5, rtol=1e-5, equal_nan=True)
+
+
+def test_many_prompt_pairs_are_what_each_is_alone(tiny, monkeypatch):
+    """Those that begin alike, and are as long, share what is recorded of their first tokens."""
+    alike = PromptPair([0, 3, 4, 2, 6, 8, 9], [0, 3, 4, 15, 6, 8, 9])
+    longer = PromptPair([0, 3, 4, 5, 6, 8, 9, 2], [0, 3, 4, 12, 6, 8, 9, 2])
+    pairs, metric, recorded = [PROMPT_PAIR, alike, longer, PROMPT_PAIR], LogitDifference(*tokens(tiny)), []
+
+    def recording(model, ids, length):
+        recorded.append((len(ids), length))
+        return record_prefix(model, ids, length)
+
+    record_prefix = runs.record_prefix
+    alone = [patch_sites_and_heads(engine(tiny), [pair], metric, head_sites=["z"]) for pair in pairs]
+    monkeypatch.setattr(runs, "record_prefix", recording)
+    together = patch_sites_and_heads(engine(tiny), pairs, metric, head_sites=["z"])
+    assert recorded == [(7, 3), (8, 3)]
+    for site, sweep in together.items():
+        for number, each in enumerate(alone):
+            width = each[site].patched.shape[-1]  # shorter prompts are aligned at their ends
+            found = sweep.patched[number, ..., -width:]
+            torch.testing.assert_close(found, each[site].patched[0], atol=1e-5, rtol=1e-5)
 
 
 def test_mean_recovery_is_the_ratio_of_mean_differences():

@@ -11,9 +11,11 @@ from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import Mean, Negative, Scaled, Value, Zero
 from an_neuron.patching.means import mean_over
 from an_neuron.patching.metric import LogitDifference, NeuronActivation
-from an_neuron.patching.rows import AllBut, Node
+from an_neuron.patching.rows import Node
+from an_neuron.patching.sets import AllBut, Ordered
 from an_neuron.patching.sweeps import patch_heads, patch_listed_neurons, patch_neurons, patch_sites
-from an_neuron.patching.together import patch_together
+from an_neuron.patching.together import OpenPromptPairs, patch_both_ways, patch_together
+from an_neuron.patching.wavefront import Pass
 from an_neuron.prompts.pairs import PromptPair
 
 PAIR = PromptPair([0, 3, 4, 5, 6, 8, 9], [0, 3, 4, 12, 6, 8, 9])
@@ -100,6 +102,67 @@ def test_waves_of_any_size_give_the_same(engine):
         patch_together(engine, [PAIR], METRIC, SETS, noising=True, tokens_per_wave=size) for size in (None, 8)
     )
     torch.testing.assert_close(small.patched, whole.patched, atol=1e-5, rtol=1e-5)
+
+
+FURTHER = PromptPair([0, 3, 4, 14, 6, 8, 9], [0, 3, 4, 11, 6, 8, 9])
+
+
+@pytest.mark.parametrize("way", ["fast", "ordinary"])
+def test_prompt_pairs_opened_once_give_what_each_call_gives(tiny_of, way):
+    engine, pairs = Engine(tiny_of("llama").load(), way), [PAIR, FURTHER]
+    opened = OpenPromptPairs(engine, pairs, METRIC, {(node.layer, node.site) for nodes in SETS for node in nodes})
+    for noising in (False, True, False):
+        found = opened.patch(SETS, noising=noising)
+        afresh = patch_together(engine, pairs, METRIC, SETS, noising=noising)
+        for name in ("clean", "corrupted", "patched"):
+            torch.testing.assert_close(getattr(found, name), getattr(afresh, name), atol=1e-5, rtol=1e-5)
+        assert [check.what for check in found.checks] == [check.what for check in afresh.checks]
+        assert found.axes == afresh.axes
+
+
+@pytest.mark.parametrize("way", ["fast", "ordinary"])
+def test_both_ways_are_those_of_two_calls(tiny_of, way):
+    engine, pairs = Engine(tiny_of("llama").load(), way), [PAIR, FURTHER]
+    both = patch_both_ways(engine, pairs, METRIC, SETS, SETS[1:3])
+    there = patch_together(engine, pairs, METRIC, SETS)
+    back = patch_together(engine, pairs, METRIC, SETS[1:3], noising=True)
+    for found, expected in zip(both, (there, back), strict=True):
+        torch.testing.assert_close(found.patched, expected.patched, atol=1e-5, rtol=1e-5)
+        assert len(found.checks) == len(expected.checks)
+
+
+def test_the_first_of_an_order_are_the_nodes_themselves(engine):
+    nodes = [NEURON, HEAD, Node(0, "post", 3, position=-2), OTHER, Node(1, "mlp_out")]
+    ordered, sites = Ordered(nodes), [(0, "post"), (1, "post")]
+    firsts = [ordered.first(number) for number in range(6)]
+    assert [[*first] for first in firsts] == [nodes[:number] for number in range(6)]
+    found = patch_together(engine, [PAIR], METRIC, [*firsts, AllBut(firsts[1], sites)])
+    listed = patch_together(engine, [PAIR], METRIC, [*(nodes[:number] for number in range(6)), AllBut([NEURON], sites)])
+    assert torch.equal(found.patched, listed.patched)
+
+
+def test_rows_that_are_alike_run_once_and_those_without_a_change_never(tiny_of, monkeypatch):
+    ran = []
+
+    def counting(passed, rows, look_at=()):
+        ran.append(rows.first_layers())
+        return run(passed, rows, look_at)
+
+    run = Pass.run
+    monkeypatch.setattr(Pass, "run", counting)
+    sets = [[NEURON], [], [NEURON, OTHER], [NEURON, NEURON], [OTHER, NEURON], [], [Node(1, "post", 6)]]
+    swept = patch_together(Engine(tiny_of("llama").load()), [PAIR], METRIC, sets)
+    assert ran == [[0, 1, 1]]  # by the first layer; the last one is neuron 1.6
+    values = swept.patched[0].tolist()
+    assert values[0] == values[3] != values[2] == values[4]
+    assert values[1] == values[5] == float(swept.corrupted)
+
+
+def test_a_row_that_begins_later_is_the_same_in_a_wave_of_its_own(engine):
+    sets = [[Node(layer, site)] for layer in (1, 0) for site in ("resid_pre", "attn_out", "mlp_out")]
+    together = patch_together(engine, [PAIR], METRIC, sets).patched[0]
+    alone = torch.cat([patch_together(engine, [PAIR], METRIC, [one]).patched[0] for one in sets])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_a_metric_inside_sees_what_sets_do_to_it(engine):
