@@ -24,11 +24,12 @@ if __name__ == "__main__":
         engine = Engine(load_model(Path(snakemake.params.folder), claimed(kind(snakemake.resources.device))))
         swept = [site for site in FIXED if engine.ordinary.has_everywhere(site)]
         others = patch_heads(engine, pairs, metric, swept) if swept else {}
-        exact = {"post": neurons["exact"], "z": z["recovery"], "v": v["recovery"]}
+        exact = {"z": z["recovery"], "v": v["recovery"]}
+        exact |= {"post": neurons["exact"]} if not neurons.attributes["screened"] else {}
         exact |= {site: sweep.recovery.numpy() for site, sweep in others.items()}
         layers = {site: neurons["layer"].tolist() if site == "post" else range(engine.n_layers) for site in exact}
         attributes = {**snakemake.params.attributes, **token_attributes(table), "floor": neurons.attributes["floor"]}
         attributes["rounding"] = max((sweep.rounding for sweep in others.values()), default=float("nan"))
         estimates = estimate(engine.ordinary, pairs, metric, layers)
-        write_methods(output.h5, exact, estimates, layers["post"], attributes)
+        write_methods(output.h5, exact, estimates, neurons["layer"].tolist(), attributes)
         write_methods_csv(output.csv, read(output.h5))

@@ -12,6 +12,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.again import RECOVERY
 from an_neuron.patching.neuron_sweeps import NeuronSweeps
+from an_neuron.patching.screened import SCREENING
 from an_neuron.patching.sweep import mean_recovery
 from an_neuron.patching.sweep_files import COMPARED
 
@@ -25,7 +26,7 @@ ATTRIBUTION = Schema(
     "patching/neurons/attribution.h5",
     "every swept neuron's exact recovery, and attribution patching's estimate of it",
     {
-        "exact": Field("layer d_mlp", "float32", RECOVERY, "recovery, patched for real"),
+        "exact": Field("layer d_mlp", "float32", RECOVERY, "recovery, patched for real; NaN if left out"),
         "approximate": Field("layer d_mlp", "float32", RECOVERY, "recovery as one gradient estimates it"),
         "layer": Field("layer", "int32", "", "the layers that were swept"),
     },
@@ -36,6 +37,7 @@ ATTRIBUTION = Schema(
         "rank_correlation": "Spearman's, of exact and approximate recovery, over these; NaN if fewer than 3",
         "n_top": "how many of these, of the largest absolute exact recovery, are correlated apart: 100, or all",
         "rank_correlation_top": "the same, over those; NaN if fewer than 3",
+        **SCREENING,
     },
 )
 
@@ -52,7 +54,8 @@ def write_attribution(
     """
     estimate = mean_recovery(approximate, sweeps.clean, sweeps.corrupted)
     floor = float(np.fmax(rounding_floor(sweeps.clean, sweeps.corrupted), sweeps.attributes["error_below"]))
-    correlations = correlate(sweeps.recovery.flatten(), estimate.flatten(), floor)
+    patched = ~sweeps.recovery.isnan()
+    correlations = correlate(sweeps.recovery[patched], estimate[patched], floor)
     values = {"exact": sweeps.recovery, "approximate": estimate, "layer": sweeps.layers}
     hdf5.write(path, ATTRIBUTION, values, {**attributes, **sweeps.attributes, **correlations})
 

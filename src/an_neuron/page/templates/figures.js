@@ -80,7 +80,7 @@ function pixel(x, y, range, size) {
 }
 
 function strongest(strength, n) {
-  return [...strength.keys()].sort((one, other) => strength[other] - strength[one]).slice(0, n);
+  return [...patched].sort((one, other) => strength[other] - strength[one]).slice(0, n);
 }
 
 function said(name) {
@@ -95,7 +95,7 @@ function points(places, x, y, marker, template) {
 }
 
 function neuronPlaces(strength) {
-  const all = hasWebGL ? [...strength.keys()] : strongest(strength, FEW), listed = new Set(Object.keys(neurons.listed).map(placeOf));
+  const all = hasWebGL ? patched : strongest(strength, FEW), listed = new Set(Object.keys(neurons.listed).map(placeOf));
   return [all.filter(place => !listed.has(place)), [...listed]];
 }
 
