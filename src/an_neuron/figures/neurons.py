@@ -122,8 +122,8 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     add_box(figure, labels, _correlations(table.attributes, exact.size))
     annotate(figure, labels, [(exact[i], approximate[i], neurons.name(i)) for i in misses], standoff=STRONG_SIZE / 2)
     if len(patched) < table["exact"].size:
-        lines = figure.layout.title.subtitle.text, f"{len(patched):,} of {table['exact'].size:,} neurons were patched"
-        add_subtitle(figure, "<br>".join(filter(None, lines)))
+        counted = f"{len(patched):,} of {table['exact'].size:,} neurons were patched"
+        add_subtitle(figure, "<br>".join(filter(None, [figure.layout.title.subtitle.text, counted])))
     return figure
 
 

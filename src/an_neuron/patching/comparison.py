@@ -26,7 +26,7 @@ ATTRIBUTION = Schema(
     "patching/neurons/attribution.h5",
     "every swept neuron's exact recovery, and attribution patching's estimate of it",
     {
-        "exact": Field("layer d_mlp", "float32", RECOVERY, "recovery, patched for real; NaN if left out"),
+        "exact": Field("layer d_mlp", "float32", RECOVERY, "recovery, patched for real; NaN if it was not"),
         "approximate": Field("layer d_mlp", "float32", RECOVERY, "recovery as one gradient estimates it"),
         "layer": Field("layer", "int32", "", "the layers that were swept"),
     },

@@ -24,9 +24,7 @@ MAP = Schema(
     "patching/neurons/map.h5",
     "every swept neuron's recovery, and the top neurons",
     {
-        "recovery": Field(
-            "layer d_mlp", "float32", RECOVERY, "of each neuron patched at all positions; NaN if left out"
-        ),
+        "recovery": Field("layer d_mlp", "float32", RECOVERY, "of each, patched at all positions; NaN if it was not"),
         "in_float32": Field("layer d_mlp", "bool", "", "measured in float32; the others in the precision named"),
         "layer": Field("layer", "int32", "", "the layers that were swept"),
         "top_layer": Field("rank", "int32", "", "layer of the neurons of the largest absolute recovery"),
@@ -68,12 +66,8 @@ def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attribute
         "lowered_tokens": _texts(top.lowered),
     }
     if sweeps.screened.of:
-        drawn = {
-            neuron
-            for neuron, by_chance in zip(sweeps.screened.neurons(), sweeps.screened.drawn, strict=True)
-            if by_chance
-        }
-        values["top_drawn"] = [neuron in drawn for neuron in zip(top.layer, top.index, strict=True)]
+        drawn = dict(zip(sweeps.screened.neurons(), sweeps.screened.drawn.tolist(), strict=True))
+        values["top_drawn"] = [drawn[neuron] for neuron in zip(top.layer, top.index, strict=True)]
     hdf5.write(path, MAP, values, {**attributes, **sweeps.attributes})
 
 

@@ -80,7 +80,7 @@ NEURONS_CSV = Schema(
                     "p_corrected",
                     "float32",
                     "",
-                    "the same, times the number of neurons that it was chosen from, at most 1",
+                    "the same, times the number of neurons to choose from, at most 1",
                 ),
                 ("times_best", "int64", "prompt pairs", "how often it has the largest recovery"),
                 ("prompt_pairs", "int64", "prompt pairs", "how many there are"),

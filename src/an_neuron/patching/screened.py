@@ -73,7 +73,7 @@ class Screened:
         return Screened(self.layer[there], self.index[there], self.drawn[there], self.of)
 
 
-EVERY = Screened(*(np.zeros(0, dtype=kind) for kind in KINDS.values()), of=0)
+EVERY = Screened(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, bool), 0)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ def write_screened(path: str | Path, screened: Screened, attributes: Mapping[str
 def read_screened(table: "Table") -> Screened:
     """Return the neurons of patching/neurons/screened.h5, or of a sweep's file with `FIELDS`."""
     prefix = "screened_" if "screened_layer" in table.datasets else ""
-    return Screened(*(table[f"{prefix}{name}"] for name in CHOSEN), of=int(table.attributes["screened_of"]))
+    layer, index, drawn = (table[f"{prefix}{name}"] for name in CHOSEN)
+    return Screened(layer, index, drawn, int(table.attributes["screened_of"]))
 
 
 def fields_of(screened: Screened) -> dict[str, np.ndarray]:
@@ -186,8 +187,8 @@ def fields_of(screened: Screened) -> dict[str, np.ndarray]:
 
 def together(parts: Sequence[Screened]) -> Screened:
     """Return the neurons of several sweeps."""
-    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in CHOSEN)
-    return Screened(*joined, of=max(part.of for part in parts))
+    layer, index, drawn = (np.concatenate([getattr(part, name) for part in parts]) for name in CHOSEN)
+    return Screened(layer, index, drawn, max(part.of for part in parts))
 
 
 def measured(table: "Table") -> np.ndarray:
@@ -219,8 +220,8 @@ def screening_sentence(attributes: Mapping[str, Any]) -> str:
         return ""
     first, drawn, left = (int(attributes[name]) for name in ("screened", "drawn", "unmeasured"))
     return (
-        f"{first + drawn:,} of {first + drawn + left:,} neurons were patched: the {first:,} that attribution puts first, "
-        f"and {drawn:,} of the others, drawn at random."
+        f"{first + drawn:,} of {first + drawn + left:,} neurons were patched: the {first:,} that attribution puts "
+        f"first, and {drawn:,} of the others, drawn at random."
     )
 
 

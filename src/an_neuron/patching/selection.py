@@ -14,9 +14,7 @@ from an_neuron.patching.screened import measured, read_screened
 if TYPE_CHECKING:
     from an_neuron.files.hdf5 import Table
 
-NEURON = Schema(
-    "neuron.json", "the studied neuron: layer, index and recovery; and of how many patched, where not of all"
-)
+NEURON = Schema("neuron.json", "the studied neuron: layer, index and recovery; after a screen, the best of how many")
 
 
 def best_neuron(tables: "Iterable[Table]") -> dict[str, int | float]:

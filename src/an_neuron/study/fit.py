@@ -37,7 +37,7 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         shape, tokenizer = read_shape(folder), Tokenizer(folder)
     except UserError as error:
         return [f"model: {error}"]
-    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
+    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape), *_screen_mistakes(study, shape)]
     for part, pairs in _pairs_by_part(study).items():
         try:
             tokenize_prompts(tokenizer, {**study, "prompts": pairs}, shape, part)
@@ -110,6 +110,17 @@ def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
     n_ctx = study["corpus"].get("n_ctx")
     if type(n_ctx) is int and n_ctx > shape.n_ctx:
         yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."
+
+
+def _screen_mistakes(study: Config, shape: Shape) -> Iterator[str]:
+    """Say that a screen leaves no neuron out; its sample is the schema's default where it is not given."""
+    sweep, layers = study.get("sweep"), study.get("layers")
+    screen, sample = (sweep.get(key) for key in ("screen", "sample")) if isinstance(sweep, dict) else (None, None)
+    of = shape.d_mlp * (len({*layers}) if isinstance(layers, list) else shape.n_layers)
+    chosen = sum(number for number in (screen, sample) if type(number) is int)
+    if type(screen) is int and chosen >= of:
+        beside = f" and sample ({sample:,})" if type(sample) is int else ""
+        yield f"sweep: screen ({screen:,}){beside} leave none of {of:,} neurons out; remove them, and all are patched."
 
 
 def are_texts(block: Config, *keys: str) -> bool:

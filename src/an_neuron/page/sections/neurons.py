@@ -18,6 +18,7 @@ def neurons_section(results: Results) -> Section:
     listed = listed_neurons(table)
     shape = {"layers": table["layer"].tolist(), "d_mlp": table["recovery"].shape[1]}
     data = {**shape, "recovery": packed(table["recovery"]), "listed": listed, "studied": neuron_name(*results.neuron)}
+    data["least"] = rounded(table.attributes["least"])
     rows = [{"name": name, **of} for name, of in listed.items()]
     shown = {"n_neurons": patched(table["recovery"]), "rows": rows, "figures": ["neuron_map_fig"]}
     said = {"screening": screening_sentence(table.attributes), "bound": bound_sentence(table.attributes)}
