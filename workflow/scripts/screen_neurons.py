@@ -14,9 +14,9 @@ from an_neuron.prompts.tokens import read_prompts
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input, snakemake.threads):
         prompts, _ = read_prompts(snakemake.input.prompts)
-        given = snakemake.params
+        given, studied = snakemake.params, snakemake.params.neuron
         model = load_model(Path(given.folder), claimed(kind(snakemake.resources.device)))
         metric = LogitDifference(prompts.answer, prompts.foil)
-        numbers = {"screen": given.screen, "sample": given.sample, "studied": given.neuron}
+        numbers = {"screen": given.screen, "sample": given.sample, "studied": studied and tuple(studied)}
         chosen = choose_neurons(model, prompts.prompt_pairs, metric, given.layers or None, **numbers)
         write_screened(snakemake.output[0], chosen, given.attributes)

@@ -31,7 +31,7 @@ from an_neuron.figures.style import (
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import token_labels
-from an_neuron.patching.screened import CONFIDENCE
+from an_neuron.patching.screened import CONFIDENCE_SAID
 
 QUIET_COLORS = ("#6f83ad", "#a9b4c9")  # of the layers, in turns
 QUIET_SIZE, STRONG_SIZE = 4, 7
@@ -65,7 +65,7 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     neurons = Neurons(table["layer"], d_mlp, patched, x, recovery)
     n_layers = len(neurons.layers)
     said = [line for line in (_precision(table.attributes), *_screened(table.attributes)) if line]
-    room = {**MARGIN, "t": 80 + 20 * len(said)}
+    room = {**MARGIN, "t": 100 if said else 80}
     frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), room)
     figure = empty_figure("Recovery From Each Patched Neuron", "Layer", "Recovery", frame)
     tokens = _listed_tokens(table, neurons)
@@ -180,7 +180,7 @@ def _screened(attributes: dict[str, Any]) -> list[str]:
     return [
         f"{counted} patched: {first:,} that attribution puts first, {drawn:,} drawn at random",
         f"Of the others at most {at_most:,} lie beyond the dotted lines, ±{attributes['least']:.2g} "
-        f"({CONFIDENCE:.0%} confidence)",
+        f"({CONFIDENCE_SAID} confidence)",
     ]
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from an_neuron.errors import UserError
+from an_neuron.files.atomic import check_room
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ def dequantize(file: Path, folder: Path) -> None:
     ------
     UserError
         If the file is no GGUF, or transformers cannot read its architecture, its tokenizer or all of its weights.
+    FullDiskError
+        If the disk has no room for the weights in float32, before they are read.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -37,6 +40,7 @@ def dequantize(file: Path, folder: Path) -> None:
     disable_progress_bar()
     place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
     try:
+        check_room(folder / "model.safetensors", float32_bytes(file))
         log.info("Dequantizing %s …", file.name)
         model, loading = AutoModelForCausalLM.from_pretrained(
             **place, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
@@ -50,6 +54,13 @@ def dequantize(file: Path, folder: Path) -> None:
     except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"transformers cannot read the GGUF file {file}: {reason}") from error
+
+
+def float32_bytes(file: Path) -> int:
+    """Return how many bytes the weights of a GGUF file take in float32."""
+    from gguf import GGUFReader
+
+    return 4 * sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
 
 
 def quantization(file: Path) -> str:

@@ -12,6 +12,7 @@ from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.again import RECOVERY
 from an_neuron.patching.neuron_sweeps import NeuronSweeps
+from an_neuron.patching.rounding import rounding_floor
 from an_neuron.patching.screened import SCREENING
 from an_neuron.patching.sweep import mean_recovery
 from an_neuron.patching.sweep_files import COMPARED
@@ -19,8 +20,6 @@ from an_neuron.patching.sweep_files import COMPARED
 N_RANKED = 100
 LEAST_RANKED = 3
 """Two values are always in perfect order, or in none."""
-ROUNDINGS = 64
-"""How many roundings of the logit difference still count as no effect; see `rounding_floor`."""
 
 ATTRIBUTION = Schema(
     "patching/neurons/attribution.h5",
@@ -58,26 +57,6 @@ def write_attribution(
     correlations = correlate(sweeps.recovery[patched], estimate[patched], floor)
     values = {"exact": sweeps.recovery, "approximate": estimate, "layer": sweeps.layers}
     hdf5.write(path, ATTRIBUTION, values, {**attributes, **sweeps.attributes, **correlations})
-
-
-def rounding_floor(clean: Tensor, corrupted: Tensor) -> float:
-    """Return the recovery below which an effect cannot be told from rounding.
-
-    A recovery is a change of the logit difference divided by clean - corrupted. The logit difference is a float32
-    number, so it is known to eps (1.2e-7) times its size at best. It is worse in fact: the two logits that are
-    subtracted are several times as large as their difference (and not small where that is: hence a size of at least 1),
-    and each is a sum over d_model products that many layers have rounded before. `ROUNDINGS` allows for both: in the
-    orchard patches without any effect move the logit difference by up to 3.4 eps of it, and exact patching agrees with
-    one forward per patch to about 1e-5 of the range.
-
-    Parameters
-    ----------
-    clean, corrupted
-        Logit differences without a patch, [prompt_pair]. Of several prompt pairs the mean counts, as for recovery.
-    """
-    size = torch.maximum(clean.abs(), corrupted.abs()).clamp(min=1).mean()
-    change = (clean.mean() - corrupted.mean()).abs()
-    return float(ROUNDINGS * torch.finfo(torch.float32).eps * size / change)
 
 
 def correlate(exact: Tensor, estimate: Tensor, floor: float) -> dict[str, float | int]:

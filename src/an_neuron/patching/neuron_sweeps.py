@@ -12,6 +12,7 @@ from torch import Tensor
 from an_neuron.files import hdf5
 from an_neuron.patching import screened
 from an_neuron.patching.again import errors, in_float32, read_again, together
+from an_neuron.patching.rounding import rounding_floor
 from an_neuron.patching.screened import Screened, read_screened, screening
 from an_neuron.patching.sweep_files import COMPARED, NEURONS
 
@@ -49,24 +50,30 @@ class NeuronSweeps:
     in_float32: Tensor
     screened: Screened
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """How long the axes of files of all these neurons are."""
+        return dict(zip(("layer", "d_mlp"), self.recovery.shape, strict=True))
+
 
 def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
     """Read the sweeps of some layers, patching/neurons/layers_….h5, in the order of their layers."""
     tables = sorted((hdf5.read(path, NEURONS) for path in paths), key=lambda table: int(table["layer"][0]))
     first, again = tables[0], together([read_again(table) for table in tables])
     reduced = {table.attributes["precision"] for table in tables} - {"highest"}
+    clean, corrupted = (torch.from_numpy(first[name]) for name in ("clean", "corrupted"))
     chosen = screened.together([read_screened(table) for table in tables])
     exact = [in_float32(table) & screened.measured(table) for table in tables]
     return NeuronSweeps(
         layers=np.concatenate([table["layer"] for table in tables]).tolist(),
         recovery=torch.from_numpy(np.concatenate([table["recovery"] for table in tables])),
-        clean=torch.from_numpy(first["clean"]),
-        corrupted=torch.from_numpy(first["corrupted"]),
+        clean=clean,
+        corrupted=corrupted,
         attributes={
             **{key: first.attributes[key] for key in COMPARED},
             **_checked(tables),
             **errors(again, " and ".join(sorted(reduced)) or "highest"),
-            **screening(chosen, _recovery_of(chosen, tables)),
+            **screening(chosen, _recovery_of(chosen, tables), rounding_floor(clean, corrupted)),
         },
         in_float32=torch.from_numpy(np.concatenate(exact)),
         screened=chosen,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RANK, CONFIDENCE = 10, 0.95
 """The threshold is the recovery of this rank among the neurons that attribution puts first; and that of the bound."""
+CONFIDENCE_SAID = f"{100 * CONFIDENCE:.0f} %"
 CHOSEN = {
     "layer": "layer of each neuron that a screen chose",
     "index": "its number in the layer",
@@ -38,9 +39,9 @@ SCREENING = {
     "screened": "how many neurons were patched because attribution puts them first; 0 where every one was patched",
     "drawn": "how many of the others, drawn at random, were patched",
     "unmeasured": "how many were not patched",
-    "least": f"the absolute recovery of rank {RANK} of those that attribution puts first; NaN where all were patched",
+    "least": f"the absolute recovery of rank {RANK} of those that attribution puts first, or rounding if that is more",
     "exceeding": "how many of those drawn exceed it",
-    "at_most": f"how many of those not patched exceed it at most, with {CONFIDENCE:.0%} confidence",
+    "at_most": f"how many of those not patched exceed it at most, with {CONFIDENCE_SAID} confidence",
 }
 
 
@@ -99,6 +100,7 @@ def bound(
     recovery: np.ndarray,
     drawn: np.ndarray,
     of: int,
+    floor: float,
     least: float | None = None,
     rank: int = RANK,
     confidence: float = CONFIDENCE,
@@ -113,12 +115,15 @@ def bound(
         Whether each was drawn, [neuron].
     of
         How many neurons there are.
+    floor
+        Below it a recovery is rounding.
     least
-        The absolute recovery that counts; if None, that of rank `rank` (or the last) among those that were not drawn.
+        The absolute recovery that counts; if None, that of rank `rank` (or the last) among those that were not drawn,
+        or the floor where that is more.
     """
     effects = np.nan_to_num(np.abs(recovery), nan=np.inf, posinf=np.inf)  # what overflows is an effect
     first = np.sort(effects[~drawn])[::-1]
-    least = float(first[min(rank, len(first)) - 1]) if least is None else least
+    least = max(floor, float(first[min(rank, len(first)) - 1])) if least is None else least
     exceeding = int((effects[drawn] > least).sum())
     at_most = most_exceeding(exceeding, int(drawn.sum()), of - len(first), confidence) - exceeding
     return Bound(least, exceeding, at_most)
@@ -199,17 +204,19 @@ def measured(table: "Table") -> np.ndarray:
     return there
 
 
-def screening(screened: Screened, recovery: np.ndarray) -> dict[str, Any]:
+def screening(screened: Screened, recovery: np.ndarray, floor: float) -> dict[str, Any]:
     """Return the attributes `SCREENING`.
 
     Parameters
     ----------
     recovery
         Of each of the neurons, [neuron]; of none where every neuron was patched.
+    floor
+        Below it a recovery is rounding.
     """
     if not screened.of:
         return {**dict.fromkeys(SCREENING, 0), "least": float("nan")}
-    found, n_drawn = bound(recovery, screened.drawn, screened.of), int(screened.drawn.sum())
+    found, n_drawn = bound(recovery, screened.drawn, screened.of, floor), int(screened.drawn.sum())
     counts = {"screened": len(screened.drawn) - n_drawn, "drawn": n_drawn}
     return {**counts, "unmeasured": screened.of - len(screened.drawn), **vars(found)}
 
@@ -233,6 +240,6 @@ def bound_sentence(attributes: Mapping[str, Any]) -> str:
     exceed = f"{exceeding:,} exceed" if exceeding > 1 else f"{exceeding or 'none'} exceeds"
     return (
         f"Of those drawn {exceed} an absolute recovery of {float(attributes['least']):.3g} (number {rank} among those "
-        f"that attribution puts first): with {CONFIDENCE:.0%} confidence at most {int(attributes['at_most']):,} of the "
-        f"{int(attributes['unmeasured']):,} that were not patched do."
+        f"that attribution puts first, or rounding where that is more): with {CONFIDENCE_SAID} confidence at most "
+        f"{int(attributes['at_most']):,} of the {int(attributes['unmeasured']):,} that were not patched do."
     )

@@ -23,6 +23,8 @@ from an_neuron.patching.arguments import checked_layers, checked_prompt_pairs, e
 from an_neuron.patching.attribution import attribute
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
+from an_neuron.patching.rounding import rounding_floor
+from an_neuron.patching.screen_sizes import SAMPLE, SCREEN
 from an_neuron.patching.screened import CONFIDENCE, RANK, Screened, bound
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweeps import patch_listed_neurons
@@ -30,8 +32,6 @@ from an_neuron.prompts.pairs import PromptPair
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCREEN, SAMPLE = 2000, 1000
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,8 +107,8 @@ def screen_neurons(
     model, prompt_pairs, metric, layers, screen, sample, seed
         As in `choose_neurons`.
     least
-        The absolute recovery that counts; if None, that of rank `rank` among the screened neurons. It must not depend
-        on the neurons drawn.
+        The absolute recovery that counts; if None, that of rank `rank` among the screened neurons, or rounding where
+        that is more. It must not depend on the neurons drawn.
     rank
         See `least`.
     confidence
@@ -126,7 +126,8 @@ def screen_neurons(
     pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
     chosen = choose_neurons(engine, pairs, metric, layers, screen=screen, sample=sample, seed=seed)
     sweep = patch_listed_neurons(engine, pairs, metric, chosen.neurons(), tokens_per_wave=tokens_per_wave)
-    found = bound(sweep.recovery.numpy(), chosen.drawn, chosen.of, least, rank, confidence)
+    floor = rounding_floor(sweep.clean, sweep.corrupted)
+    found = bound(sweep.recovery.numpy(), chosen.drawn, chosen.of, floor, least, rank, confidence)
     first = int((~chosen.drawn).sum())
     return Screening(chosen.neurons(), sweep, first, chosen.of, **vars(found), confidence=confidence)
 

@@ -10,6 +10,7 @@ from an_neuron.files.schema import Schema
 from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, folder_mistakes, read_shape
 from an_neuron.model.tokenizer import Tokenizer, single_token
+from an_neuron.patching.screen_sizes import SAMPLE
 from an_neuron.prompts.prompt_set import MAIN, written_pairs
 from an_neuron.prompts.tokenizing import tokenize_further, tokenize_prompts
 
@@ -113,14 +114,13 @@ def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
 
 
 def _screen_mistakes(study: Config, shape: Shape) -> Iterator[str]:
-    """Say that a screen leaves no neuron out; its sample is the schema's default where it is not given."""
+    """Say that a screen leaves no neuron out."""
     sweep, layers = study.get("sweep"), study.get("layers")
-    screen, sample = (sweep.get(key) for key in ("screen", "sample")) if isinstance(sweep, dict) else (None, None)
-    of = shape.d_mlp * (len({*layers}) if isinstance(layers, list) else shape.n_layers)
-    chosen = sum(number for number in (screen, sample) if type(number) is int)
-    if type(screen) is int and chosen >= of:
-        beside = f" and sample ({sample:,})" if type(sample) is int else ""
-        yield f"sweep: screen ({screen:,}){beside} leave none of {of:,} neurons out; remove them, and all are patched."
+    screen, sample = (sweep.get("screen"), sweep.get("sample", SAMPLE)) if isinstance(sweep, dict) else (None, None)
+    of = shape.d_mlp * (len(layers) if isinstance(layers, list) else shape.n_layers)
+    if type(screen) is int and type(sample) is int and screen + sample >= of:
+        chosen = f"screen ({screen:,}) and sample ({sample:,})"
+        yield f"sweep: {chosen} leave none of {of:,} neurons out; give fewer, or remove both, and all are patched."
 
 
 def are_texts(block: Config, *keys: str) -> bool:

@@ -12,6 +12,7 @@ from an_neuron.errors import UserError
 from an_neuron.files.look import Look
 from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
+from an_neuron.patching.screen_sizes import SAMPLE
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
 from an_neuron.study.corpus import Corpus
 from an_neuron.study.listed import Listed
@@ -58,7 +59,7 @@ class SweepOptions:
         """Read the key `sweep`; what a screen chooses is patched in float32."""
         if "screen" not in block:
             return cls(block["precision"])
-        return cls("highest", int(block["screen"]), int(block["sample"]))
+        return cls("highest", int(block["screen"]), int(block.get("sample", SAMPLE)))
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,9 @@ def test_the_finding_is_told_with_its_numbers(tables):
     # Of the four ways to draw two pairs one has the mean 0.5, and one 0.75. Both signs are one of two in four ways.
     assert (
         "The 95 % bootstrap interval of the mean over the 2 held-out prompt pairs is 0.500 to 0.750. Recovery there "
-        "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that were "
-        "swept).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 (paired"
+        "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that it "
+        "was chosen from).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 "
+        "(paired"
     ) in text
     assert "At the 1,940 places" in text
     assert "At 500 places drawn from the 1,940 places of the corpus" in finding(tables(n_held=500), 4, 1)
