@@ -87,7 +87,7 @@ class _OtherContentError(ValueError):
 
 
 def _check_answer(url: str, sha256: str | None, path: Path, response: requests.Response, **_: Any) -> None:
-    """Refuse, before it is followed, a redirect to plain http://, an answer that no retry changes, or a file without room."""
+    """Refuse a redirect to plain http:// before it is followed, an answer that no retry changes, too large a file."""
     check_address(response.url, sha256)
     if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
         raise failure(url, _answer(response), f"correct the URL, {_BY_HAND}", "corpus: {file: PATH}")

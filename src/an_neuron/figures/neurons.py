@@ -188,7 +188,7 @@ def _mark_threshold(figure: go.Figure, attributes: dict[str, Any]) -> None:
     """Draw the recovery up to which the bound on neurons that were not patched holds, in either direction."""
     if attributes.get("screened", 0):
         for level in (attributes["least"], -attributes["least"]):
-            figure.add_hline(y=level, line_dash="dot", line_color=REFERENCE_COLOR, line_width=1)
+            figure.add_hline(y=level, line_dash="dot", line_color=REFERENCE_COLOR, line_width=1, layer="below")
 
 
 def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:

@@ -44,7 +44,7 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
         If the disk of the hub's cache has no room for what is to be fetched, before it is.
     """
     set_verbosity_error()  # its retries are its own affair; what failed for good is said below
-    wanted = {"revision": revision, "allow_patterns": WANTED, "ignore_patterns": ["*/*", "*.index.txt"]}
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": WANTED, "ignore_patterns": ["*/*", "*.index.txt"]}
     with _failures_said(hub, revision):
         n_bytes = _bytes_to_fetch(hub, wanted)
     check_room(Path(HF_HUB_CACHE) / hub, n_bytes)

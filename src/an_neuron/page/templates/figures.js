@@ -112,7 +112,7 @@ function neuronMap(_, width) {
     points(listed, x, y, { color: color("answer"), size: 7 }, template)];
   const ticks = neurons.layers.map((layer, row) => [row + 0.5, String(layer)]).filter((_, row) => row % step === 0);
   document.getElementById("neurons-drawn").textContent = hasWebGL ? "" : `This browser has no WebGL: the ${counted(quiet.length + listed.length)} of the largest recovery are drawn.`;
-  const lines = [neurons.least, -neurons.least].filter(level => level).map(level => ({ type: "line", x0: range[0][0], x1: range[0][1], y0: level, y1: level, line: { color: color("soft"), width: 1, dash: "dot" } }));
+  const lines = [neurons.least, -neurons.least].filter(level => level).map(level => ({ type: "line", layer: "below", x0: range[0][0], x1: range[0][1], y0: level, y1: level, line: { color: color("soft"), width: 1, dash: "dot" } }));
   return [traces, layoutOf(height, margin, { annotations: labels, shapes: lines, xaxis: { range: range[0], showgrid: false, zeroline: false, title: { text: "layer", standoff: 8 },
     tickvals: ticks.map(([at]) => at), ticktext: ticks.map(([, name]) => name), tickangle: 0 }, yaxis: { range: range[1], title: { text: "recovery", standoff: 8 } } })];
 }
