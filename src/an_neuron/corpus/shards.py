@@ -119,7 +119,7 @@ def watched_bytes(watch: "NeuronWatch | None") -> int:
     if watch is None:
         return 0
     sizes = {"watched": len(watch.layers), "d_mlp": watch.d_mlp, "power": len(POWERS), "neuron_place": N_PLACES}
-    return SHARD.n_bytes(**sizes)
+    return Schema(SHARD.path, "", NEURON_FIELDS).n_bytes(**sizes)
 
 
 class _Sink(Protocol):

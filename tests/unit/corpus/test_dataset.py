@@ -1,7 +1,6 @@
 """The hub is made up: no test asks the network."""
 
 import json
-import shutil
 from types import SimpleNamespace
 
 import datasets
@@ -62,10 +61,9 @@ def test_a_split_is_links_to_its_files_in_their_order(hub, tmp_path):
     assert list(listed["files"].values()) == [path.stat().st_size for path in sorted((hub.folder / "data").iterdir())]
 
 
-def test_room_is_asked_for_before_a_file_is_fetched(hub, tmp_path, monkeypatch):
+def test_room_is_asked_for_before_a_file_is_fetched(hub, tmp_path, monkeypatch, disk):
     sizes = [path.stat().st_size for path in (hub.folder / "data").iterdir()]
-    free = SimpleNamespace(free=sum(sizes) - 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    disk.free = sum(sizes) - 1
     with pytest.raises(FullDiskError, match=r"someone/some-texts needs .* MB, and its disk has"):
         fetch_dataset(SOURCE, tmp_path / "dataset")
     assert hub.asked == [("someone/some-texts", None, REVISION)]

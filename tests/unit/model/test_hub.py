@@ -1,4 +1,3 @@
-import shutil
 from types import SimpleNamespace
 
 import httpx
@@ -59,14 +58,13 @@ def test_files_are_linked(snapshot, folder):
     assert not {"*.bin", "*.py", "*.pt"} & set(options["allow_patterns"])
 
 
-def test_room_is_asked_for_before_a_model_is_fetched(snapshot, folder, monkeypatch):
+def test_room_is_asked_for_before_a_model_is_fetched(snapshot, folder, disk):
     """30 MB are not cached yet."""
-    free = SimpleNamespace(free=3 * 10**7 - 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    disk.free = 3 * 10**7 - 1
     with pytest.raises(FullDiskError, match=r"an/model needs 30\.0 MB, and its disk has 30\.0 MB; make room"):
         hub.fetch_model("an/model", REVISION, folder)
     assert len(snapshot[1]) == 1
-    free.free += 1
+    disk.free += 1
     hub.fetch_model("an/model", REVISION, folder)
 
 
