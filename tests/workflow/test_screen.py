@@ -18,7 +18,7 @@ PATCHED = "100 of 384 neurons were patched: the 40 that attribution puts first, 
 def screened(settled, tmp_path_factory):
     """The embedded study, screened: only what depends on it is built anew."""
     project = settled.copied(tmp_path_factory.mktemp("screened") / "project")
-    project.config["studies"]["orchard"] |= {"sweep": SCREEN, "neuron": "2.104"}
+    project.config["studies"]["orchard"] |= {"sweep": SCREEN}
     jobs = project.jobs("orchard")
     assert (jobs["screen_neurons"], jobs["patch_neurons"], jobs["map_neurons"]) == (1, 3, 1)
     assert not {"tokenize_corpus", "cache_activations", "patch_sites", "patch_heads", "fetch_model"} & {*jobs}
