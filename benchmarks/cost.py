@@ -13,9 +13,16 @@ from math import ceil
 from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.summaries import Summary
 from an_neuron.model.folder import Shape
-from an_neuron.patching.screening import most_exceeding
+from an_neuron.patching.screened import most_exceeding
 from an_neuron.study.cpu import matmul_rate
-from an_neuron.study.operations import hours, kept_bytes, neuron_operations, token_operations
+from an_neuron.study.operations import (
+    gradient_operations,
+    hours,
+    kept_bytes,
+    neuron_operations,
+    screened_operations,
+    token_operations,
+)
 
 SHAPES = {
     "GPT-2 Large": Shape(n_layers=36, d_model=1280, d_mlp=5120, n_ctx=1024, d_vocab=50257),
@@ -68,19 +75,19 @@ def corpus_row(name: str, shape: Shape, corpus: str, rate: float, longest: float
 def screening_row(name: str, shape: Shape, drawn: int, rate: float) -> list[str]:
     """Return what screening takes for a prompt pair: the first ones by attribution, and so many drawn of the others.
 
-    Those patched are taken to lie evenly over the layers, and the gradient to be two forwards and a backward pass.
+    Those patched are taken to lie evenly over the layers.
     """
-    layers = [neuron_operations(shape, SUFFIX, LENGTH, layer) for layer in range(shape.n_layers)]
-    n_neurons = shape.n_layers * shape.d_mlp
-    gradient = 4 * LENGTH * token_operations(shape, LENGTH)
-    operations = gradient + sum(layers) * (SCREEN + drawn) / n_neurons
+    layers, n_neurons = list(range(shape.n_layers)), shape.n_layers * shape.d_mlp
+    screened = screened_operations(shape, SUFFIX, LENGTH, layers, SCREEN + drawn)
+    operations = gradient_operations(shape, LENGTH) + screened
+    whole = screened_operations(shape, SUFFIX, LENGTH, layers, n_neurons)
     return [
         name,
         f"{SCREEN:,}",
         f"{drawn:,}",
         f"{operations / 1e12:,.0f}",
         number(hours(operations, rate, PATCHING_SHARE) * 3600),
-        number(hours(sum(layers), rate, PATCHING_SHARE) * 3600),
+        number(hours(whole, rate, PATCHING_SHARE) * 3600),
         f"{most_exceeding(0, drawn, n_neurons - SCREEN):,}",
     ]
 

@@ -6,10 +6,12 @@ a GPT-2 of one layer whose every number can be worked out by hand; see its fixtu
 
 import json
 import os
+import shutil
 import string
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 
 import architecture_page
 import hypothesis
@@ -272,6 +274,14 @@ def micro(tmp_path_factory):
     model.save_pretrained(folder)
     save_tokenizer(folder)
     return Tiny("gpt2", folder)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """The disk, of which a test says how many bytes are free."""
+    of = SimpleNamespace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: of)
+    return of
 
 
 @pytest.fixture(params=REFUSALS, ids=lambda refusal: str(refusal)[-24:] or type(refusal).__name__)

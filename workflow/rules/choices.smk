@@ -4,7 +4,7 @@ from dataclasses import asdict
 from functools import partial
 
 from an_neuron.corpus.associations import read_associations, names_of
-from an_neuron.patching.layers import divided, named
+from an_neuron.patching.layers import divided, named, named_layers
 from an_neuron.patching.selection import read_neuron
 from an_neuron.study.built import all_built
 
@@ -92,6 +92,14 @@ def parts_of_sweep(study):
 
 def sweep_file(study, layers):
     return f"{study.results}/patching/neurons/layers_{named(layers)}.h5"
+
+
+def screened_neurons(wildcards):
+    """Return the file of the neurons that are patched, where a screen chooses among those of these layers."""
+    study = study_of(wildcards)
+    if study.screened(named_layers(wildcards.layers)) is None:
+        return {}
+    return {"screened": f"{study.results}/patching/neurons/screened.h5"}
 
 
 def sweep_of_neuron(wildcards):

@@ -9,6 +9,9 @@ PATCHING_TABLES = (
 )
 PROMPT_SET_TABLES = ("prompt_set.h5", "prompt_set.csv", "prompt_set_neurons.csv")
 TARGETS["patching"] = neuron_sweeps
+TARGETS["screened"] = lambda study: (
+    [f"{study.results}/patching/neurons/screened.h5"] if study.sweep.screen else []
+)
 TARGETS["patching_tables"] = lambda study: [
     f"{study.results}/patching/{name}" for name in PATCHING_TABLES
 ]
@@ -76,8 +79,40 @@ rule patch_heads:
         "../scripts/patch_heads.py"
 
 
+# Which neurons are patched, where a study does not patch all: attribution ranks them, and others are drawn at random.
+rule screen_neurons:
+    input:
+        prompts="results/{study}/prompts/tokens.h5",
+        model=of_study("model_files"),
+        library=behind("screen_neurons"),
+    output:
+        "results/{study}/patching/neurons/screened.h5",
+    log:
+        "results/{study}/logs/screen_neurons.log",
+    benchmark:
+        "results/{study}/benchmarks/screen_neurons.tsv"
+    conda:
+        ENVIRONMENT
+    threads: model_threads
+    resources:
+        gpu=1,
+        device=DEVICE,
+        mem_mb=model_mb("patching"),
+        runtime=model_minutes(sweep("screen_neurons")),
+    params:
+        folder=of_study("model_folder"),
+        screen=of_study("sweep.screen"),
+        sample=of_study("sweep.sample"),
+        layers=lambda wildcards: [*(study_of(wildcards).layers or ())],
+        neuron=lambda wildcards: study_of(wildcards).neuron,
+        attributes=of_study("attributes"),
+    script:
+        "../scripts/screen_neurons.py"
+
+
 rule patch_neurons:
     input:
+        unpack(screened_neurons),
         prompts="results/{study}/prompts/tokens.h5",
         model=of_study("model_files"),
         library=behind("patch_neurons"),

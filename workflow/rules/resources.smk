@@ -47,7 +47,11 @@ def layers_of(wildcards):
 def sweep(name):
     """Return how many operations a named sweep makes for a study's prompts."""
     return lambda study, wildcards: cost.sweep_operations(
-        name, study.known_shape(), study.prompts, layers_of(wildcards)
+        name,
+        study.known_shape(),
+        study.prompts,
+        layers_of(wildcards),
+        study.screened(layers_of(wildcards)),
     )
 
 

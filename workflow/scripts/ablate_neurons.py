@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from an_neuron.corpus.ablation import ablate
-from an_neuron.corpus.ablations import write_losses
+from an_neuron.corpus.ablations import losses_bytes, write_losses
 from an_neuron.corpus.ablator import Ablator
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.documents import Documents
 from an_neuron.corpus.recordings import read_means
 from an_neuron.corpus.rows import TOKENS
 from an_neuron.files import hdf5
+from an_neuron.files.atomic import check_room
 from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
@@ -22,6 +23,7 @@ if __name__ == "__main__":
         hdf5.opened(snakemake.input.tokens, TOKENS) as corpus,
     ):
         associations = read_associations(snakemake.input.associations)
+        check_room(snakemake.output[0], losses_bytes(len(associations), len(corpus["token_id"])))
         means = read_means(Path(snakemake.input.gathered), associations)
         folder, foil = Path(snakemake.params.folder), snakemake.params.foil
         foil_id = single_token(Tokenizer(folder), foil)

@@ -110,6 +110,12 @@ class Ablation:
     spot_check: float
 
 
+def losses_bytes(n_associations: int, n_rows: int) -> int:
+    """Return how large ablation/losses.h5 will be at least."""
+    axes = {"association": n_associations, "row": n_rows, "intervention": len(INTERVENTIONS), "place": len(PLACES)}
+    return LOSSES.n_bytes(**axes)
+
+
 def write_losses(
     path: Path,
     associations: Sequence[Association],

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from tqdm import tqdm
 
 from an_neuron.corpus.sources import DATASET_LIST, KINDS, kind_of
 from an_neuron.errors import UserError
+from an_neuron.files.atomic import check_room
 from an_neuron.files.schema import Schema
 from an_neuron.files.sealed import seal_of, write_json
 
@@ -39,11 +41,14 @@ def fetch_dataset(source: Mapping[str, str | None], folder: Path) -> None:
     UserError
         If the dataset cannot be reached, does not exist, has no such configuration or split, or is in files that
         are not read.
+    FullDiskError
+        If the disk of the hub's cache has no room for what is to be fetched, before it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in (folder / DATASET_LIST, seal_of(folder / DATASET_LIST)):
         old.unlink(missing_ok=True)
     files = split_files(source)
+    check_room(Path(HF_HUB_CACHE) / str(source["name"]), _bytes_to_fetch(source, files))
     sizes = {}
     for name in tqdm(files, desc=f"fetch {source['name']}", unit="file", mininterval=2):
         where = {"repo_type": "dataset", "revision": source["revision"]}
@@ -53,6 +58,14 @@ def fetch_dataset(source: Mapping[str, str | None], folder: Path) -> None:
         link.symlink_to(cached.resolve())
         sizes[link.name] = cached.stat().st_size
     write_json(folder / DATASET_LIST, {"origin": dict(source), "files": sizes}, indent=1)
+
+
+def _bytes_to_fetch(source: Mapping[str, str | None], files: Sequence[str]) -> int:
+    """Return how many bytes the hub's cache lacks of some files."""
+    name, where = str(source["name"]), {"repo_type": "dataset", "revision": source["revision"]}
+    lacking = [file for file in files if not isinstance(try_to_load_from_cache(name, file, **where), str)]
+    listed = _asked(source, HfApi().get_paths_info, name, lacking, **where) if lacking else []
+    return sum(file.size for file in listed)
 
 
 def split_files(source: Mapping[str, str | None]) -> list[str]:

@@ -18,7 +18,7 @@ import urllib3
 
 from an_neuron.corpus.sources import check_address, failure
 from an_neuron.errors import UserError
-from an_neuron.files.atomic import replacing
+from an_neuron.files.atomic import check_room, replacing
 from an_neuron.files.schema import Schema
 
 BOOK = Schema("downloads/books/{book}", "a downloaded book as its server sent it; studies share it")
@@ -61,7 +61,7 @@ def download(
         raise UserError(f"{sha256!r} is not a SHA-256 checksum (64 hexadecimal digits).")
 
     # pooch writes and flushes chunk by chunk: its default of 1 KiB is slow for a book of several MB.
-    hooks = {"response": partial(_check_answer, url, sha256)}
+    hooks = {"response": partial(_check_answer, url, sha256, path)}
     fetch = pooch.HTTPDownloader(progressbar=progressbar, chunk_size=2**16, timeout=timeout, hooks=hooks)
     try:
         with replacing(path) as temporary:
@@ -86,11 +86,13 @@ class _OtherContentError(ValueError):
         self.received = received
 
 
-def _check_answer(url: str, sha256: str | None, response: requests.Response, **_: Any) -> None:
-    """Refuse, before it is followed, a redirect to plain http:// and an answer that no retry changes."""
+def _check_answer(url: str, sha256: str | None, path: Path, response: requests.Response, **_: Any) -> None:
+    """Refuse a redirect to plain http:// before it is followed, an answer that no retry changes, too large a file."""
     check_address(response.url, sha256)
     if 400 <= response.status_code < 500 and response.status_code not in _PASSING:
         raise failure(url, _answer(response), f"correct the URL, {_BY_HAND}", "corpus: {file: PATH}")
+    length = response.headers.get("Content-Length", "")
+    check_room(path, int(length) if length.isdecimal() else 0)
 
 
 def _check_content(path: Path, sha256: str | None) -> None:

@@ -93,6 +93,16 @@ def items_of(listed: Sequence[Listed], of_part: Sequence[Share], how: How) -> It
             yield one.file, item
 
 
+def text_bytes(listed: Sequence[Listed], of_part: Sequence[Share]) -> int:
+    """Return about how many bytes of text a part reads, at least: by the sizes of its files, as they are packed."""
+    sizes = [Path(listed[one.file].path).stat().st_size for one in of_part]
+    return sum(int(size * _read(one, listed[one.file])) for one, size in zip(of_part, sizes, strict=True))
+
+
+def _read(one: Share, file: Listed) -> float:
+    return 1.0 if one.upto is None or not file.items else (one.upto - one.first) / file.items
+
+
 def number_of_items(of_part: Sequence[Share]) -> int | None:
     """Return how many items a part has; None if they were not counted."""
     ends = [one.upto for one in of_part]

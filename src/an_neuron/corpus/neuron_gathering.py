@@ -9,9 +9,10 @@ import h5py
 
 from an_neuron.corpus.gathering import whole_pass
 from an_neuron.corpus.neuron_files import NEURONS
-from an_neuron.corpus.neuron_statistics import COLUMNS, PLACE_COLUMNS, QUANTILES, NeuronStatistics
+from an_neuron.corpus.neuron_statistics import COLUMNS, N_PLACES, PLACE_COLUMNS, QUANTILES, NeuronStatistics
 from an_neuron.errors import DamagedFileError
 from an_neuron.files import hdf5
+from an_neuron.files.atomic import check_room
 from an_neuron.files.hdf5 import loaded
 
 
@@ -29,11 +30,16 @@ def gather_neurons(path: Path, shards: Sequence[Path], attributes: Mapping[str, 
 
     Raises
     ------
+    FullDiskError
+        If the disk has no room for the file, before anything is read.
     DamagedFileError
         If the shards do not follow upon one another, or did not watch the same layers, or none.
     """
     with ExitStack() as stack:
         files = whole_pass(stack, shards)
+        n_layers, d_mlp = files[0]["neuron_least"].shape if "neuron_least" in files[0] else (0, 0)
+        sizes = {"layer": n_layers, "d_mlp": d_mlp, "quantile": len(QUANTILES), "place": N_PLACES}
+        check_room(path, NEURONS.n_bytes(**sizes))
         layers, origin = _watched(files), {name: files[0].attrs[name] for name in ("signed", "precision")}
         statistics = _read(files[0])
         for file in files[1:]:

@@ -53,6 +53,8 @@ class NeuronWatch:
 
     Attributes
     ----------
+    d_mlp
+        How many neurons each has.
     statistics
         Of all rows that were added; None before the first.
 
@@ -65,14 +67,15 @@ class NeuronWatch:
     def __init__(self, decoder: Decoder, layers: Sequence[int]) -> None:
         if beyond := [layer for layer in layers if layer >= decoder.n_layers]:
             raise UserError(f"There is no layer {beyond[0]}; the model has layers 0 to {decoder.n_layers - 1}.")
-        sizes = {str(decoder.n_items(layer, "post")) for layer in layers}
+        numbers = [decoder.n_items(layer, "post") for layer in layers]
+        sizes = {*map(str, numbers)}
         if len(sizes) > 1:
             raise UserError(
                 f"Layers have different numbers of neurons, {' and '.join(sorted(sizes))}, which do not fit "
                 "into one table; watch layers of one number.",
                 "corpus: {neurons: [0]}",
             )
-        self.layers, self._decoder = list(layers), decoder
+        self.layers, self.d_mlp, self._decoder = list(layers), numbers[0] or 0, decoder
         self.statistics: NeuronStatistics | None = None
 
     def hooks(self, batch: Batch, n_rows: int, seen: dict[int, Seen]) -> list[Hook]:

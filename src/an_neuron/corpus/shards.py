@@ -11,6 +11,7 @@ import numpy as np
 from an_neuron.corpus.associations import Association, studied_tokens
 from an_neuron.corpus.choice_places import CHOICE_FIELDS, ChoicePlaces, add_choice_places
 from an_neuron.corpus.neuron_files import NEURON_FIELDS, add_neurons
+from an_neuron.corpus.neuron_statistics import N_PLACES, POWERS
 from an_neuron.corpus.recorded import (
     ASSOCIATION_FIELDS,
     COUNT_FIELDS,
@@ -88,7 +89,7 @@ def write_shard(
     FullDiskError
         If the disk has no room for the shard, before the pass begins.
     """
-    check_room(path, least_bytes(part, associations, kept))
+    check_room(path, least_bytes(part, associations, kept) + watched_bytes(watch))
     bounds = {"first_row": part.first, "upto_row": part.upto, "n_rows": len(part.rows)}
     foil_id = -1 if kept.foil is None else kept.foil
     how = {"keep": kept.keep, "dtype": kept.dtype, "signed": int(kept.signed), "foil_id": foil_id}
@@ -111,6 +112,14 @@ def least_bytes(part: Part, associations: Sequence[Association], kept: Kept) -> 
         return 0
     n_scores = len(associations) + len(studied_tokens(associations)) + (0 if kept.foil is None else 2)
     return n_scores * (part.upto - part.first) * part.rows.shape[1] * np.dtype(kept.dtype).itemsize
+
+
+def watched_bytes(watch: "NeuronWatch | None") -> int:
+    """Return how large the statistics of watched neurons are at least: all but their bins, which are compressed."""
+    if watch is None:
+        return 0
+    sizes = {"watched": len(watch.layers), "d_mlp": watch.d_mlp, "power": len(POWERS), "neuron_place": N_PLACES}
+    return Schema(SHARD.path, "", NEURON_FIELDS).n_bytes(**sizes)
 
 
 class _Sink(Protocol):

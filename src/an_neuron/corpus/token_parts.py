@@ -28,6 +28,8 @@ BATCH_CHARACTERS, BATCH_DOCUMENTS = 1 << 20, 1024
 """Of documents that are tokenized together, at most (or a longer one alone)."""
 CHUNK = 1 << 18
 """Tokens in a chunk of the file, and in memory before they are written."""
+BYTES_PER_TOKEN = 4
+"""Of a text, about: English has so many."""
 STOP, SKIP = "stop", "skip"
 TOKEN_PART = Schema(
     "corpus/parts/{part}.h5",
@@ -70,6 +72,13 @@ class Packing:
     def kept(self, n_tokens: int) -> int:
         """Return how many of a document's tokens are kept."""
         return n_tokens if self.kind == ROWS else n_tokens - n_tokens % (self.n_ctx - 1)
+
+    def least_bytes(self, n_text: int) -> int:
+        """Return about how large a file of a text's tokens is at least, by the text's bytes and the rows wanted."""
+        n_tokens = n_text // BYTES_PER_TOKEN
+        if self.limit is not None:
+            n_tokens = min(n_tokens, self.limit * (self.n_ctx - 1))
+        return TOKEN_PART.n_bytes(token=n_tokens)
 
     def is_enough(self, n_tokens: int) -> bool:
         """Return whether a stream of so many tokens holds the rows that are wanted."""

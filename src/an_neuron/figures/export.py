@@ -80,6 +80,7 @@ def save_figures(figures: "Sequence[go.Figure | Build]", paths: Iterable[str | P
     for path in targets:
         if path.suffix not in SUFFIXES:
             raise UserError(f"{path} ends in none of {', '.join(SUFFIXES)}, the formats a figure can have.")
+    _check_browser(targets)
     each = len(targets) // len(figures)
     files = [targets[start : start + each] for start in range(0, len(targets), each)]
     _save_static([_static(figure, own) for figure, own in zip(figures, files, strict=True)])
@@ -113,13 +114,17 @@ def _static(figure: "go.Figure | Build", paths: list[Path]) -> "tuple[go.Figure 
     return (_built(figure, True) if static else None), static
 
 
+def _check_browser(paths: list[Path]) -> None:
+    """Refuse static files without a browser, before their figures are computed."""
+    missing = browser_missing() if any(path.suffix in STATIC_SUFFIXES for path in paths) else None
+    if missing:
+        raise UserError(missing, setting=NO_STATIC)
+
+
 def _save_static(figures: "list[tuple[go.Figure | None, list[Path]]]") -> None:
     paths = [path for _, own in figures for path in own]
     if not paths:
         return
-    missing = browser_missing()
-    if missing:
-        raise UserError(missing, setting=NO_STATIC)
     images = _images([(figure, path.suffix.removeprefix(".")) for figure, own in figures for path in own])
     for path, image in zip(paths, images, strict=True):
         write_bytes(path, LASTING.get(path.suffix, bytes)(image))

@@ -31,6 +31,7 @@ from an_neuron.figures.style import (
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import spellings_of, token_labels
+from an_neuron.patching.screened import CONFIDENCE_SAID
 
 QUIET_COLORS = ("#6f83ad", "#a9b4c9")  # of the layers, in turns
 QUIET_SIZE, STRONG_SIZE = 4, 7
@@ -53,17 +54,19 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        recovery[layer, d_mlp], layer[layer] (which were swept), top_layer[rank], top_index[rank], top_tokens[rank, k];
-        attributes answer, foil, precision, measured_again, error_median.
+        recovery[layer, d_mlp] (NaN of neurons that were not patched), layer[layer] (which were swept), top_layer[rank],
+        top_index[rank], top_tokens[rank, k]; attributes answer, foil, precision, measured_again, error_median, and
+        those of `screened.SCREENING`.
     static
         Draw for a static file, not for a browser.
     """
-    recovery, d_mlp = table["recovery"].ravel(), table["recovery"].shape[1]
-    x = np.arange(recovery.size) / d_mlp  # layers that were not swept leave no gap
-    neurons = Neurons(table["layer"], d_mlp, x, recovery)
+    patched, d_mlp = np.flatnonzero(~np.isnan(table["recovery"])), table["recovery"].shape[1]
+    x, recovery = patched / d_mlp, table["recovery"].ravel()[patched]  # layers that were not swept leave no gap
+    neurons = Neurons(table["layer"], d_mlp, patched, x, recovery)
     n_layers = len(neurons.layers)
-    rounded = _precision(table.attributes)
-    frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), {**MARGIN, "t": 100 if rounded else 80})
+    said = [line for line in (_precision(table.attributes), *_screened(table.attributes)) if line]
+    room = {**MARGIN, "t": 100 if said else 80}
+    frame = Frame((-0.01 * n_layers, 1.01 * n_layers), padded(recovery, 0.08), room)
     figure = empty_figure("Recovery From Each Patched Neuron", "Layer", "Recovery", frame)
     tokens = _listed_tokens(table, neurons)
     listed = neurons.among(list(tokens))
@@ -76,12 +79,13 @@ def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     texts = [", ".join(token_labels(texts)) for texts in tokens.values()]
     figure.add_trace(neurons.trace(list(tokens), static, lines, STRONG_COLOR, STRONG_SIZE, hovertext=texts))
     _name_layers(figure, frame, neurons.layers)
+    _mark_threshold(figure, table.attributes)
     compared = table.attributes["answer"], table.attributes["foil"]
     marks = [(x[i], recovery[i], _label(neurons, i, tokens, compared)) for i in _standing_out(recovery)]
     labels = Labels(frame, pixels[drawn], important=pixels[listed])
     annotate(figure, labels, marks, standoff=STRONG_SIZE / 2)
-    if rounded:
-        add_subtitle(figure, "<br>".join(filter(None, [figure.layout.title.subtitle.text, rounded])))
+    if said:
+        add_subtitle(figure, "<br>".join(filter(None, [figure.layout.title.subtitle.text, *said])))
     return figure
 
 
@@ -95,13 +99,14 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     Parameters
     ----------
     table
-        exact[layer, d_mlp], approximate[layer, d_mlp], layer[layer] (which were swept); attributes floor,
-        n_above_floor, rank_correlation, n_top, rank_correlation_top.
+        exact[layer, d_mlp] (NaN of neurons that were not patched), approximate[layer, d_mlp], layer[layer] (which were
+        swept); attributes floor, n_above_floor, rank_correlation, n_top, rank_correlation_top.
     static
         Draw for a static file, not for a browser.
     """
-    exact, approximate = table["exact"].ravel(), table["approximate"].ravel()
-    neurons = Neurons(table["layer"], table["exact"].shape[1], exact, approximate)
+    patched = np.flatnonzero(~np.isnan(table["exact"]))
+    exact, approximate = (table[name].ravel()[patched] for name in ("exact", "approximate"))
+    neurons = Neurons(table["layer"], table["exact"].shape[1], patched, exact, approximate)
     ends = padded(np.append(exact, approximate), 0.05)
     frame = Frame(ends, ends, {**MARGIN, "t": 80})
     axes = "Recovery by Exact Patching", "Recovery by Attribution Patching"
@@ -116,21 +121,25 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     _add_agreement(figure, labels)
     add_box(figure, labels, _correlations(table.attributes, exact.size))
     annotate(figure, labels, [(exact[i], approximate[i], neurons.name(i)) for i in misses], standoff=STRONG_SIZE / 2)
+    if len(patched) < table["exact"].size:
+        counted = f"{len(patched):,} of {table['exact'].size:,} neurons were patched"
+        add_subtitle(figure, "<br>".join(filter(None, [figure.layout.title.subtitle.text, counted])))
     return figure
 
 
 @dataclass(frozen=True)
 class Neurons:
-    """The neurons of the swept layers, numbered layer by layer, and where their points lie."""
+    """The neurons of the swept layers that were patched, and where their points lie."""
 
     layers: np.ndarray  # [layer], each one's number in the model
     d_mlp: int
-    x: np.ndarray  # [layer * d_mlp]
-    y: np.ndarray  # [layer * d_mlp]
+    patched: np.ndarray  # [neuron], each one's number, counted layer by layer
+    x: np.ndarray  # [neuron]
+    y: np.ndarray  # [neuron]
 
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """Return the layer of each neuron and its index there, [n, 2]."""
-        rows, index = np.divmod(numbers, self.d_mlp)
+        rows, index = np.divmod(self.patched[numbers], self.d_mlp)
         return np.column_stack([self.layers[rows], index]).astype(np.int32)
 
     def name(self, number: int) -> str:
@@ -138,7 +147,7 @@ class Neurons:
         return "{}.{}".format(*self.places(np.array([number]))[0])
 
     def among(self, numbers: list[int]) -> np.ndarray:
-        """Return which neurons are in a list, [layer * d_mlp] booleans."""
+        """Return which neurons are in a list, [neuron] booleans."""
         return np.isin(np.arange(self.x.size), numbers)
 
     def trace(
@@ -162,6 +171,26 @@ def _precision(attributes: dict[str, Any]) -> str:
     )
 
 
+def _screened(attributes: dict[str, Any]) -> list[str]:
+    """Say how many neurons were patched, and what may have been missed, where a screen chose them."""
+    if not attributes.get("screened", 0):
+        return []
+    first, drawn, left, at_most = (int(attributes[name]) for name in ("screened", "drawn", "unmeasured", "at_most"))
+    counted = f"{first + drawn:,} of {first + drawn + left:,}"
+    return [
+        f"{counted} patched: {first:,} that attribution puts first, {drawn:,} drawn at random",
+        f"Of the others at most {at_most:,} lie beyond the dotted lines, ±{attributes['least']:.2g} "
+        f"({CONFIDENCE_SAID} confidence)",
+    ]
+
+
+def _mark_threshold(figure: go.Figure, attributes: dict[str, Any]) -> None:
+    """Draw the recovery up to which the bound on neurons that were not patched holds, in either direction."""
+    if attributes.get("screened", 0):
+        for level in (attributes["least"], -attributes["least"]):
+            figure.add_hline(y=level, line_dash="dot", line_color=REFERENCE_COLOR, line_width=1, layer="below")
+
+
 def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:
     """Choose the points to be drawn, [n] booleans, and state it: the strongest, `keep`, and a share of the others."""
     always = keep.copy()
@@ -176,7 +205,8 @@ def _listed_tokens(table: Table, neurons: Neurons) -> dict[int, list[str]]:
     """Return the tokens that patching each neuron in the table's list raised most, by its number."""
     rows = {int(layer): row for row, layer in enumerate(neurons.layers)}
     listed = zip(table["top_layer"].tolist(), table["top_index"].tolist(), table["top_tokens"].tolist(), strict=True)
-    return {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
+    of_all = {rows[layer] * neurons.d_mlp + index: tokens for layer, index, tokens in listed}
+    return dict(zip(np.searchsorted(neurons.patched, list(of_all)).tolist(), of_all.values(), strict=True))
 
 
 def _standing_out(recovery: np.ndarray) -> list[int]:

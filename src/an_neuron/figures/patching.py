@@ -19,6 +19,7 @@ from an_neuron.figures.style import (
     CELL_ARROW_COLOR,
     MARK_COLOR,
     MARKER_RADIUS,
+    add_subtitle,
     empty_figure,
     hover,
     markers,
@@ -110,23 +111,26 @@ def patched_neuron_fig(table: Table, layer: int, static: bool = True) -> go.Figu
     Parameters
     ----------
     table
-        recovery[layer, d_mlp], layer[layer].
+        recovery[layer, d_mlp] (NaN of neurons that were not patched), layer[layer].
     layer
         One of them.
     static
         Draw for a static file, not for a browser.
     """
-    recovery = of_layer(table, layer)
-    neurons = np.arange(len(recovery))
-    frame = Frame(padded(neurons, 0.03), padded(recovery, 0.08))
+    whole = of_layer(table, layer)
+    neurons = np.flatnonzero(~np.isnan(whole))
+    recovery, some = whole[neurons], len(neurons) < len(whole)
+    frame = Frame(padded(np.arange(len(whole)), 0.03), padded(recovery, 0.08), {**MARGIN, "t": 80} if some else MARGIN)
     title = _title(table, f"Neurons in MLP Layer {layer}")
     improvement = named("Recovery", "Patch Improvement")
     figure = empty_figure(title, "Neuron", improvement, frame)
     template = hover("Neuron=%{x}", f"{improvement}=%{{y}}")
     figure.add_trace(markers(neurons, recovery, static, marker_color=MARK_COLOR, hovertemplate=template))
     layout = Labels(frame, frame.pixels(neurons, recovery))
-    best = int(np.nanargmax(recovery))
-    annotate(figure, layout, [(best, recovery[best], _best_neuron_text(recovery))], standoff=MARKER_RADIUS)
+    best = int(np.nanargmax(whole))
+    annotate(figure, layout, [(best, whole[best], _best_neuron_text(whole))], standoff=MARKER_RADIUS)
+    if some:
+        add_subtitle(figure, f"{len(neurons):,} of the layer's {len(whole):,} neurons were patched")
     return figure
 
 

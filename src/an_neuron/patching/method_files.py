@@ -73,7 +73,7 @@ def write_methods(
     Parameters
     ----------
     exact
-        Exact recovery by site, [layer, item].
+        Exact recovery by site, [layer, item]; a site is left out where not every neuron was patched.
     estimates
         Estimated recovery by site, [method, layer, item].
     layers

@@ -12,17 +12,19 @@ from an_neuron.files.atomic import write_csv
 from an_neuron.files.schema import Field, Schema
 from an_neuron.patching.again import ERRORS, RECOVERY
 from an_neuron.patching.neuron_sweeps import CHECKED, NeuronSweeps
+from an_neuron.patching.screened import SCREENING
 from an_neuron.patching.sweep_files import COMPARED
 from an_neuron.patching.top_neurons import N_TOKENS, TopNeurons
 
 CHANGE = "clean - corrupted activation at the last position, or the largest one where that is 0; mean over prompt pairs"
 DIRECT = "sign(change) * W_out . W_U"
+DRAWN = "whether it was found by the random draw, not by attribution"
 
 MAP = Schema(
     "patching/neurons/map.h5",
     "every swept neuron's recovery, and the top neurons",
     {
-        "recovery": Field("layer d_mlp", "float32", RECOVERY, "of each neuron patched at all positions"),
+        "recovery": Field("layer d_mlp", "float32", RECOVERY, "of each, patched at all positions; NaN if it was not"),
         "in_float32": Field("layer d_mlp", "bool", "", "measured in float32; the others in the precision named"),
         "layer": Field("layer", "int32", "", "the layers that were swept"),
         "top_layer": Field("rank", "int32", "", "layer of the neurons of the largest absolute recovery"),
@@ -31,8 +33,9 @@ MAP = Schema(
         "top_change": Field("rank", "float32", "hook_post", CHANGE),
         "top_tokens": Field("rank k", "text", "", f"the tokens that the patch raised most: the largest {DIRECT}"),
         "lowered_tokens": Field("rank k", "text", "", f"the tokens that it lowered most: the smallest {DIRECT}"),
+        "top_drawn": Field("rank", "bool", "", f"{DRAWN}; where a screen chose what was patched", True),
     },
-    {**COMPARED, **CHECKED, **ERRORS},
+    {**COMPARED, **CHECKED, **ERRORS, **SCREENING},
 )
 TOP = Schema(
     "patching/neurons/top.csv",
@@ -44,6 +47,7 @@ TOP = Schema(
         "change": Field("row", "float32", "hook_post", CHANGE),
         "raised": Field("row", "text", "", f"the tokens with the largest {DIRECT}, first the largest"),
         "lowered": Field("row", "text", "", f"the tokens with the smallest {DIRECT}, first the smallest"),
+        "drawn": Field("row", "bool", "", f"{DRAWN}; where a screen chose what was patched", True),
     },
 )
 
@@ -61,6 +65,9 @@ def write_map(path: str | Path, sweeps: NeuronSweeps, top: TopNeurons, attribute
         "top_tokens": _texts(top.raised),
         "lowered_tokens": _texts(top.lowered),
     }
+    if sweeps.screened.of:
+        drawn = dict(zip(sweeps.screened.neurons(), sweeps.screened.drawn.tolist(), strict=True))
+        values["top_drawn"] = [drawn[neuron] for neuron in zip(top.layer, top.index, strict=True)]
     hdf5.write(path, MAP, values, {**attributes, **sweeps.attributes})
 
 
@@ -71,6 +78,7 @@ def _texts(tokens: list[list[str]]) -> np.ndarray:
 
 def top_neurons_frame(table: hdf5.Table) -> pd.DataFrame:
     """Return the top neurons of patching/neurons/map.h5 as a table."""
+    drawn = {"drawn": table["top_drawn"]} if "top_drawn" in table.datasets else {}
     return pd.DataFrame(
         {
             "layer": table["top_layer"],
@@ -79,6 +87,7 @@ def top_neurons_frame(table: hdf5.Table) -> pd.DataFrame:
             "change": table["top_change"].round(5),
             "raised": _quoted(table["top_tokens"]),
             "lowered": _quoted(table["lowered_tokens"]),
+            **drawn,
         }
     )
 

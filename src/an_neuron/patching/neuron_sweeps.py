@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from an_neuron.files import hdf5
+from an_neuron.patching import screened
 from an_neuron.patching.again import errors, in_float32, read_again, together
+from an_neuron.patching.rounding import rounding_floor
+from an_neuron.patching.screened import Screened, read_screened, screening
 from an_neuron.patching.sweep_files import COMPARED, NEURONS
 
 CHECKED = {
@@ -28,13 +31,15 @@ class NeuronSweeps:
     layers
         The layers, ascending.
     recovery
-        [layer, d_mlp].
+        [layer, d_mlp]; NaN of the neurons that a screen left out.
     clean, corrupted
         Logit differences without a patch, [prompt_pair].
     attributes
-        Those that name answer and foil, and those of `CHECKED` and `again.ERRORS`.
+        Those that name answer and foil, and those of `CHECKED`, `again.ERRORS` and `screened.SCREENING`.
     in_float32
-        Which values are float32, [layer, d_mlp]; the others are in a lower precision.
+        Which values are float32, [layer, d_mlp]; the others are in a lower precision, or there is none.
+    screened
+        The neurons that a screen chose; none where every one was patched.
     """
 
     layers: list[int]
@@ -43,6 +48,12 @@ class NeuronSweeps:
     corrupted: Tensor
     attributes: dict[str, Any]
     in_float32: Tensor
+    screened: Screened
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """How long the axes of files of all these neurons are."""
+        return dict(zip(("layer", "d_mlp"), self.recovery.shape, strict=True))
 
 
 def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
@@ -50,18 +61,29 @@ def gather(paths: Iterable[str | Path]) -> NeuronSweeps:
     tables = sorted((hdf5.read(path, NEURONS) for path in paths), key=lambda table: int(table["layer"][0]))
     first, again = tables[0], together([read_again(table) for table in tables])
     reduced = {table.attributes["precision"] for table in tables} - {"highest"}
+    clean, corrupted = (torch.from_numpy(first[name]) for name in ("clean", "corrupted"))
+    chosen = screened.together([read_screened(table) for table in tables])
+    exact = [in_float32(table) & screened.measured(table) for table in tables]
     return NeuronSweeps(
         layers=np.concatenate([table["layer"] for table in tables]).tolist(),
         recovery=torch.from_numpy(np.concatenate([table["recovery"] for table in tables])),
-        clean=torch.from_numpy(first["clean"]),
-        corrupted=torch.from_numpy(first["corrupted"]),
+        clean=clean,
+        corrupted=corrupted,
         attributes={
             **{key: first.attributes[key] for key in COMPARED},
             **_checked(tables),
             **errors(again, " and ".join(sorted(reduced)) or "highest"),
+            **screening(chosen, _recovery_of(chosen, tables), rounding_floor(clean, corrupted)),
         },
-        in_float32=torch.from_numpy(np.concatenate([in_float32(table) for table in tables])),
+        in_float32=torch.from_numpy(np.concatenate(exact)),
+        screened=chosen,
     )
+
+
+def _recovery_of(chosen: Screened, tables: Sequence[hdf5.Table]) -> np.ndarray:
+    """Return the recovery of each neuron that a screen chose, [neuron]."""
+    by_layer = {int(layer): table["recovery"][row] for table in tables for row, layer in enumerate(table["layer"])}
+    return np.array([by_layer[layer][index] for layer, index in chosen.neurons()], dtype=np.float32)
 
 
 def _checked(tables: Sequence[hdf5.Table]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ PROMPT_SET = Schema(
     {
         "studied_layer": "layer of the studied neuron",
         "studied_index": "its number in the layer",
-        "n_tests": "neurons that were swept, by whose number p is multiplied (Bonferroni)",
+        "n_tests": "neurons that the studied one was chosen from, by whose number p is multiplied (Bonferroni)",
         **{
             f"{name}_{part}": what.format(part)
             for part in (DEVELOPMENT, HELD_OUT)
@@ -76,7 +76,12 @@ NEURONS_CSV = Schema(
                 ("low", "float32", RECOVERY, "lower end of the mean's 95 % bootstrap interval (BCa)"),
                 ("high", "float32", RECOVERY, "its upper end"),
                 ("p", "float32", "", f"that recovery is symmetric about 0: {SIGNED_RANK}"),
-                ("p_corrected", "float32", "", "the same, times the number of neurons that were swept, at most 1"),
+                (
+                    "p_corrected",
+                    "float32",
+                    "",
+                    "the same, times the number of neurons to choose from, at most 1",
+                ),
                 ("times_best", "int64", "prompt pairs", "how often it has the largest recovery"),
                 ("prompt_pairs", "int64", "prompt pairs", "how many there are"),
             )
@@ -92,7 +97,10 @@ def candidates(top: Table, layer: int, index: int) -> list[tuple[int, int]]:
 
 
 def n_tests(swept: Table, layer: int) -> int:
-    """Return of how many neurons the best was looked for: those of patching/neurons/map.h5 and of the studied layer."""
+    """Return of how many neurons the best was looked for: those of patching/neurons/map.h5 and of the studied layer.
+
+    A screen looks at all of them, by attribution, before it chooses those that are patched.
+    """
     return len({*swept["layer"].tolist(), layer}) * swept["recovery"].shape[1]
 
 

@@ -2,8 +2,7 @@
 
 Where even the exact sweep takes too long, a gradient ranks all neurons, and only the first ones are patched. What the
 ranking misses cannot be known from the ranking. So some of the others, drawn at random, are patched as well, and what
-is found among them bounds how many there are in all of the others. The bound is exact, whatever the effects are like
-and however bad the ranking is: it is a confidence limit for sampling without replacement (hypergeometric).
+is found among them bounds how many there are in all of the others (`screened`).
 
     found = screen_neurons(engine, prompt_pairs, metric, screen=2000, sample=1000)
     print(found)
@@ -11,28 +10,28 @@ and however bad the ranking is: it is a confidence limit for sampling without re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from scipy.stats import hypergeom
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from an_neuron.errors import UserError
-from an_neuron.patching.arguments import checked_layers, checked_prompt_pairs, engine_of
+from an_neuron.patching.arguments import checked_layers, checked_prompt_pairs, engine_of, number_of
 from an_neuron.patching.attribution import attribute
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import Metric
+from an_neuron.patching.rounding import rounding_floor
+from an_neuron.patching.screen_sizes import SAMPLE, SCREEN
+from an_neuron.patching.screened import CONFIDENCE, RANK, Screened, bound
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweeps import patch_listed_neurons
 from an_neuron.prompts.pairs import PromptPair
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCREEN, SAMPLE, RANK = 2000, 1000, 10
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,6 +104,49 @@ def screen_neurons(
 
     Parameters
     ----------
+    model, prompt_pairs, metric, layers, screen, sample, seed
+        As in `choose_neurons`.
+    least
+        The absolute recovery that counts; if None, that of rank `rank` among the screened neurons, or rounding where
+        that is more. It must not depend on the neurons drawn.
+    rank
+        See `least`.
+    confidence
+        Of the bound.
+    tokens_per_wave
+        As in `patch_neurons`.
+
+    Raises
+    ------
+    UserError
+        If an argument is wrong, or the sweep fails as `patch_neurons` may.
+    """
+    _check_bound(screen, rank, confidence, least)
+    engine = engine_of(model)
+    pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
+    chosen = choose_neurons(engine, pairs, metric, layers, screen=screen, sample=sample, seed=seed)
+    sweep = patch_listed_neurons(engine, pairs, metric, chosen.neurons(), tokens_per_wave=tokens_per_wave)
+    floor = rounding_floor(sweep.clean, sweep.corrupted)
+    found = bound(sweep.recovery.numpy(), chosen.drawn, chosen.of, floor, least, rank, confidence)
+    first = int((~chosen.drawn).sum())
+    return Screening(chosen.neurons(), sweep, first, chosen.of, **vars(found), confidence=confidence)
+
+
+def choose_neurons(
+    model: TransformerBridge | Engine,
+    prompt_pairs: Sequence[PromptPair],
+    metric: Metric,
+    layers: Sequence[int] | None = None,
+    *,
+    screen: int = SCREEN,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    studied: tuple[int, int] | None = None,
+) -> Screened:
+    """Return the neurons that a screen patches: those that attribution puts first, then some of the others.
+
+    Parameters
+    ----------
     model
         A bridge, or an engine made of one.
     prompt_pairs
@@ -117,76 +159,58 @@ def screen_neurons(
         How many neurons of the largest absolute estimate are patched.
     sample
         How many of the others are drawn, each set of so many being equally likely, and patched.
-    least
-        The absolute recovery that counts; if None, that of rank `rank` among the screened neurons. It must not depend
-        on the neurons drawn.
-    rank
-        See `least`.
-    confidence
-        Of the bound.
     seed
         Of the draw.
-    tokens_per_wave
-        As in `patch_neurons`.
+    studied
+        Layer and index of a neuron that counts as the first of all, if it is of these layers.
 
     Raises
     ------
     UserError
-        If an argument is wrong, or the sweep fails as `patch_neurons` may.
+        If an argument is wrong.
     """
+    _check_numbers(screen=screen, sample=sample)
     engine = engine_of(model)
-    pairs = checked_prompt_pairs(engine, prompt_pairs, tokens_per_wave)
-    _check(screen, sample, rank, confidence, least)
+    pairs = checked_prompt_pairs(engine, prompt_pairs, None)
     ranked = _ranked(engine, pairs, metric, checked_layers(engine, metric, layers))
+    if studied in ranked:
+        ranked = [studied, *(neuron for neuron in ranked if neuron != studied)]
     first, others = ranked[:screen], ranked[screen:]
     drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:sample].tolist()
-    neurons = first + [others[number] for number in drawn]
-    sweep = patch_listed_neurons(engine, pairs, metric, neurons, tokens_per_wave=tokens_per_wave)
-    effects = sweep.recovery.abs().nan_to_num(nan=torch.inf)  # what overflows is an effect
-    if least is None:
-        least = float(effects[: len(first)].sort(descending=True).values[min(rank, len(first)) - 1])
-    exceeding = int((effects[len(first) :] > least).sum())
-    at_most = most_exceeding(exceeding, len(drawn), len(others), confidence) - exceeding
-    return Screening(neurons, sweep, len(first), len(ranked), least, exceeding, at_most, confidence)
+    layer, index = np.array([*first, *(others[number] for number in drawn)], dtype=np.int32).T
+    return Screened(layer, index, np.arange(len(layer)) >= len(first), len(ranked))
 
 
-def most_exceeding(exceeding: int, sample: int, of: int, confidence: float = CONFIDENCE) -> int:
-    """Return the upper confidence limit of how many of a population are of a kind, from a sample without replacement.
-
-    It is the largest number with which so few, or fewer, in the sample would be seen with a chance of more than
-    1 - confidence; one-sided, and exact (Clopper and Pearson's, of the hypergeometric distribution).
-
-    Parameters
-    ----------
-    exceeding
-        How many of the sample are of the kind.
-    sample
-        How many were drawn, each set of so many being equally likely.
-    of
-        How many the population has, with those drawn.
-    confidence
-        Between 0 and 1.
+def patch_screened(
+    model: TransformerBridge | Engine,
+    prompt_pairs: Sequence[PromptPair],
+    metric: Metric,
+    layers: Sequence[int],
+    screened: Screened,
+) -> Sweep:
+    """Patch the neurons of some layers that a screen chose.
 
     Returns
     -------
-    int
-        The limit, with those in the sample.
-
-    Raises
-    ------
-    UserError
-        If more are of the kind than were drawn, or more drawn than there are.
+    Sweep
+        `patched` is [prompt_pair, layer, d_mlp], as that of `patch_neurons`; NaN of the neurons that were not chosen.
     """
-    if not 0 <= exceeding <= sample <= of:
-        raise UserError(f"Of {of} neurons {sample} were drawn, and {exceeding} of them exceed: that cannot be.")
-    low, high = exceeding, of - sample + exceeding  # the least that is possible, and the most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if hypergeom.cdf(exceeding, of, middle, sample) > 1 - confidence:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    engine, here = engine_of(model), screened.within(layers)
+    d_mlp = number_of(engine, "post", layers)
+    axes = (("layer", layers), ("neuron", range(d_mlp)))
+    patched = torch.full((len(prompt_pairs), len(layers), d_mlp), torch.nan)
+    if not len(here.layer):  # then only the prompts are measured
+        ends = [[float(engine.ordinary.run(ids, metric)) for ids in pair] for pair in _ends(prompt_pairs)]
+        clean, corrupted = torch.tensor(ends).T
+        return Sweep(clean, corrupted, patched, axes=axes)
+    sweep = patch_listed_neurons(engine, prompt_pairs, metric, here.neurons())
+    row = {layer: number for number, layer in enumerate(layers)}
+    patched[:, [row[layer] for layer in here.layer.tolist()], here.index.tolist()] = sweep.patched
+    return replace(sweep, patched=patched, axes=axes)
+
+
+def _ends(prompt_pairs: Sequence[PromptPair]) -> list[tuple[list[int], list[int]]]:
+    return [(pair.clean, pair.corrupted) for pair in prompt_pairs]
 
 
 def _ranked(
@@ -201,10 +225,14 @@ def _ranked(
     return [numbers[number] for number in order.tolist()]
 
 
-def _check(screen: int, sample: int, rank: int, confidence: float, least: float | None) -> None:
-    for name, number in (("screen", screen), ("sample", sample), ("rank", rank)):
+def _check_numbers(**numbers: int) -> None:
+    for name, number in numbers.items():
         if number < 1:
             raise UserError(f"{name} must be at least 1, not {number}.")
+
+
+def _check_bound(screen: int, rank: int, confidence: float, least: float | None) -> None:
+    _check_numbers(screen=screen, rank=rank)
     if least is None and rank > screen:
         raise UserError(f"rank is one of the {screen} screened neurons, not {rank}; screen more, or give least.")
     if not 0 < confidence < 1:

@@ -9,29 +9,36 @@ import numpy as np
 from an_neuron.errors import DamagedFileError, UserError
 from an_neuron.files.schema import Schema
 from an_neuron.files.sealed import read_json, write_json
+from an_neuron.patching.screened import measured, read_screened
 
 if TYPE_CHECKING:
     from an_neuron.files.hdf5 import Table
 
-NEURON = Schema("neuron.json", "the studied neuron: layer, index and recovery")
+NEURON = Schema("neuron.json", "the studied neuron: layer, index and recovery; after a screen, the best of how many")
 
 
 def best_neuron(tables: "Iterable[Table]") -> dict[str, int | float]:
     """Return layer, index and recovery of the neuron with the largest recovery in the sweeps of some layers.
+
+    Where a screen chose which neurons were patched, `patched` and `of` say how many of how many.
 
     Raises
     ------
     UserError
         If a recovery is not a finite number.
     """
-    bests = []
+    bests, patched, of = [], 0, 0
     for table in tables:
-        if not np.isfinite(table["recovery"]).all():
+        there = measured(table)
+        if not np.isfinite(table["recovery"][there]).all():
             raise UserError(f"{table.path} has a recovery that is not a finite number; the weights may be damaged.")
-        row, best = np.unravel_index(table["recovery"].argmax(), table["recovery"].shape)
-        bests.append((float(table["recovery"][row, best]), int(table["layer"][row]), int(best)))
-    recovery, layer, index = max(bests)
-    return {"layer": layer, "index": index, "recovery": round(recovery, 6)}
+        recovery = np.where(there, table["recovery"], -np.inf)
+        row, best = np.unravel_index(recovery.argmax(), recovery.shape)
+        bests.append((float(recovery[row, best]), int(table["layer"][row]), int(best)))
+        patched, of = patched + int(there.sum()), max(of, read_screened(table).of)
+    largest, layer, index = max(bests)
+    chosen = {"layer": layer, "index": index, "recovery": round(largest, 6)}
+    return chosen | ({"patched": patched, "of": of} if of else {})
 
 
 def select_neuron(paths: Iterable[str | Path], out: str | Path) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
+from an_neuron.patching import screened
 from an_neuron.patching.again import FIELDS, NOTHING, PRECISION, RECOVERY, fields_of
+from an_neuron.patching.screened import EVERY, OF, Screened
 
 if TYPE_CHECKING:  # what only reads sweeps needs no torch
     from an_neuron.patching.sweep import Sweep
@@ -85,10 +87,10 @@ HEADS = _sweep_schema(
 )
 NEURONS = _sweep_schema(
     "patching/neurons/layers_{layers}.h5",
-    "recovery with each neuron of consecutive layers patched at all positions",
+    "recovery with each neuron of consecutive layers patched at all positions; NaN of those that a screen left out",
     "layer d_mlp",
-    PRECISION,
-    {"layer": Field("layer", "int32", "", "the layers whose neurons were patched"), **FIELDS},
+    {**PRECISION, "screened_of": OF},
+    {"layer": Field("layer", "int32", "", "the layers whose neurons were patched"), **FIELDS, **screened.FIELDS},
 )
 DRIVING_SITE = _sweep_schema(
     "drivers/{site}.h5",
@@ -136,7 +138,14 @@ def write_sweep(path: str | Path, schema: Schema, sweep: "Sweep", attributes: Ma
     hdf5.write(path, schema, {**values, **named}, {**attributes, "way": sweep.way})
 
 
-def write_neurons(path: str | Path, sweep: "Sweep", layers: Sequence[int], attributes: Mapping[str, Any]) -> None:
-    """Write the sweep over the neurons of some layers, patching/neurons/layers_….h5."""
-    named = {"layer": layers, **fields_of(sweep.again or NOTHING)}
-    write_sweep(path, NEURONS, sweep, {**attributes, "precision": sweep.precision}, **named)
+def write_neurons(
+    path: str | Path,
+    sweep: "Sweep",
+    layers: Sequence[int],
+    attributes: Mapping[str, Any],
+    chosen: Screened = EVERY,
+) -> None:
+    """Write the sweep over the neurons of some layers, patching/neurons/layers_….h5, or over those that were chosen."""
+    named = {"layer": layers, **fields_of(sweep.again or NOTHING), **screened.fields_of(chosen)}
+    said = {"precision": sweep.precision, "screened_of": chosen.of}
+    write_sweep(path, NEURONS, sweep, {**attributes, **said}, **named)

@@ -65,7 +65,7 @@ def top_neurons(
     layers
         The layers that were swept.
     recovery
-        Of each of their neurons, [layer, d_mlp].
+        Of each of their neurons, [layer, d_mlp]; NaN of those that were not patched.
     change
         The change of each neuron's activation, [layer, d_mlp]; only its sign decides on tokens.
     unembedding
@@ -74,6 +74,7 @@ def top_neurons(
         How many; by default the hundredth part of all, but at least 10 and at most 200.
     """
     d_mlp, sizes = recovery.shape[1], recovery.abs().flatten()
+    sizes = sizes.masked_fill(sizes.isnan(), 0)  # what was not patched is in no list
     number = number or min(N_TOP, max(N_LEAST, round(SHARE * len(sizes))))
     order = [place for place in sizes.argsort(descending=True, stable=True)[:number].tolist() if sizes[place] > LEAST]
     neurons = [(layers[place // d_mlp], place % d_mlp) for place in order]

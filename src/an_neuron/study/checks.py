@@ -189,6 +189,7 @@ def _study_mistakes(study: Config) -> Iterator[str]:
     yield from _model_mistakes(study["model"])
     yield from _corpus_mistakes(study["corpus"])
     yield from _association_mistakes(study.get("associations"))
+    yield from _sweep_mistakes(study.get("sweep"))
     if study["answer"] == study["foil"]:
         yield f"foil: answer and foil are both {study['answer']!r}; choose a foil that the model could say instead."
     published = study.get("published")
@@ -253,6 +254,16 @@ def _association_mistakes(associations: object) -> Iterator[str]:
     for number, listed in enumerate(associations if isinstance(associations, list) else ()):
         if isinstance(listed, dict) and ("token" in listed) == ("tokens" in listed):
             yield f"associations[{number}]: give either token or tokens, a group in the place of one."
+
+
+def _sweep_mistakes(sweep: object) -> Iterator[str]:
+    """Say what has no meaning beside a screen, or without one."""
+    if not isinstance(sweep, dict):
+        return
+    if "sample" in sweep and "screen" not in sweep:
+        yield "sweep.sample: has no meaning without screen; add screen, or remove it."
+    if "screen" in sweep and sweep.get("precision") in ("high", "bfloat16"):
+        yield "sweep.precision: has no meaning beside screen, whose neurons are patched in float32; remove it."
 
 
 def _model_mistakes(model: Config) -> Iterator[str]:

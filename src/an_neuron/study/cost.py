@@ -10,7 +10,14 @@ from pathlib import Path
 from an_neuron.corpus.rows import SAMPLE_TOKENS, row_length
 from an_neuron.corpus.sources import PACKED
 from an_neuron.model.folder import Shape
-from an_neuron.study.operations import head_operations, neuron_operations, site_operations, token_operations
+from an_neuron.study.operations import (
+    gradient_operations,
+    head_operations,
+    neuron_operations,
+    row_operations,
+    site_operations,
+    token_operations,
+)
 from an_neuron.study.study import Prompts
 
 A_BOOK = 1_000_000
@@ -82,29 +89,40 @@ def _positions(clean: str, corrupted: str) -> tuple[int, int]:
     return (length - first) // 2 + 2, length // 2 + 2
 
 
-def sweep_operations(name: str, shape: Shape, prompts: Iterable[Prompts], layers: Iterable[int] = ()) -> int:
+def sweep_operations(
+    name: str, shape: Shape, prompts: Iterable[Prompts], layers: Iterable[int] = (), screened: int | None = None
+) -> int:
     """Return the operations of a sweep of all prompt pairs.
 
     Parameters
     ----------
     name
-        Of the rule: `patch_sites`, `patch_heads` (three sites each) or `patch_neurons`.
+        Of the rule: `patch_sites`, `patch_heads` (three sites each), `patch_neurons` or `screen_neurons`.
     shape
         The model's sizes.
     prompts
         Prompt pairs of a study.
     layers
         Whose neurons are patched.
+    screened
+        How many neurons a screen chose, at most all of which are of these layers; None where every neuron is patched.
     """
     layers = list(layers)
     sweep = {
         "patch_sites": lambda suffix, length: 3 * site_operations(shape, suffix, length),
         "patch_heads": lambda suffix, length: 3 * head_operations(shape, suffix, length),
-        "patch_neurons": lambda suffix, length: sum(
-            neuron_operations(shape, suffix, length, layer) for layer in layers
-        ),
+        "patch_neurons": lambda suffix, length: _of_neurons(shape, suffix, length, layers, screened),
+        "screen_neurons": lambda suffix, length: gradient_operations(shape, length),
     }[name]
     return sum(sweep(suffix, length) for suffix, length in positions(prompts))
+
+
+def _of_neurons(shape: Shape, suffix: int, length: int, layers: Sequence[int], screened: int | None) -> int:
+    """Return the operations of some layers' neurons; of those that a screen chose as if all were in the first layer."""
+    whole = sum(neuron_operations(shape, suffix, length, layer) for layer in layers)
+    if screened is None or not layers:
+        return whole
+    return min(whole, screened * row_operations(shape, suffix, length, min(layers) + 1))
 
 
 def congruence_operations(shape: Shape) -> int:

@@ -36,7 +36,8 @@ def cost_on_cpu(study: Study, device: str) -> str:
     if device not in ("auto", "cpu") or kind(device) != "cpu":
         return ""
     n_ctx = row_length(study.corpus.n_ctx, shape)
-    return cost_sentence(shape, _positions(study), study.swept_layers(shape), n_ctx, matmul_rate())
+    layers = study.swept_layers(shape)
+    return cost_sentence(shape, _positions(study), layers, n_ctx, matmul_rate(), study.screened(layers))
 
 
 def _positions(study: Study) -> list[tuple[int, int]]:
@@ -47,7 +48,12 @@ def _positions(study: Study) -> list[tuple[int, int]]:
 
 
 def cost_sentence(
-    shape: Shape, positions: Iterable[tuple[int, int]], layers: list[int], n_ctx: int, rate: float
+    shape: Shape,
+    positions: Iterable[tuple[int, int]],
+    layers: list[int],
+    n_ctx: int,
+    rate: float,
+    screened: int | None = None,
 ) -> str:
     """Return what patching and 100,000 tokens of a corpus take on a CPU, by the operations of their matrix products.
 
@@ -63,8 +69,10 @@ def cost_sentence(
         Tokens of a row of the corpus.
     rate
         Floating-point operations per second that the machine reaches in matrix products.
+    screened
+        How many of these layers' neurons are patched; all if None.
     """
-    patching = patching_operations(shape, positions, layers)
+    patching = patching_operations(shape, positions, layers, screened)
     corpus = SOME_TOKENS * token_operations(shape, n_ctx)
     return (
         f"No GPU is used: on this CPU ({rate / 1e9:.0f} GFLOP/s in matrix products) patching takes at least "

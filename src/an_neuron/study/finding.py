@@ -13,6 +13,7 @@ from an_neuron.files.schema import Schema
 from an_neuron.files.texts import neuron_name
 from an_neuron.patching.again import precision_sentence
 from an_neuron.patching.prompt_set import DEVELOPMENT, HELD_OUT, PERMUTED, SIGNED_RANK, names, statistics
+from an_neuron.patching.screened import bound_sentence, screening_sentence
 
 FINDING = Schema("finding.txt", "the finding in sentences, and what of it is weak or does not hold")
 NOT_ALONE = 0.5
@@ -46,6 +47,7 @@ def finding(tables: Mapping[str, Path], layer: int, index: int) -> str:
         *_choice(read, neuron),
     ]
     weak = [
+        *filter(None, [bound_sentence(read["map"].attributes)]),
         *_rivals(read["map"], neuron, layer, index),
         *_missed_pairs(read, neuron),
         *_unsure(read, neuron),
@@ -85,13 +87,15 @@ def _patching(read: Mapping[str, Table], neuron: str, layer: int, index: int) ->
     answer, foil = (swept.attributes[name] for name in ("answer", "foil"))
     clean, corrupted = (_mean(predictions, kind) for kind in ("clean", "corrupted"))
     best = _recovery(swept, layer, index)
-    rank = int((swept["recovery"] > best).sum()) + 1
+    rank, screened = int((swept["recovery"] > best).sum()) + 1, screening_sentence(swept.attributes)
     place = "the largest" if rank == 1 else f"number {rank}"
     yield (
         f"Neuron {neuron} of {swept.attributes['model']}, patched alone, recovers {best:.2f} of the logit difference "
         f'between "{answer}" and "{foil}" (clean {clean:.2f}, corrupted {corrupted:.2f}): {place} of '
-        f"{swept['recovery'].size:,} neurons."
+        f"{int((~np.isnan(swept['recovery'])).sum()):,} neurons{' that were patched' if screened else ''}."
     )
+    if screened:
+        yield screened
     listed = list(zip(swept["top_layer"].tolist(), swept["top_index"].tolist(), strict=True))
     if (layer, index) in listed:
         raised = ", ".join(f'"{token}"' for token in swept["top_tokens"][listed.index((layer, index))])
@@ -165,7 +169,7 @@ def _held_out(of: Mapping[str, Any], stats: Mapping[str, float]) -> Iterator[str
             f"The 95 % bootstrap interval of the mean over the {stats['prompt_pairs']} held-out prompt pairs is "
             f"{stats['low']:.3f} to {stats['high']:.3f}. Recovery there differs from 0 with p = "
             f"{stats['p_corrected']:.2g} ({SIGNED_RANK}: p = {stats['p']:.2g}, times the {of['n_tests']:,} neurons "
-            "that were swept)."
+            "that it was chosen from)."
         )
     if of[f"next_best_{HELD_OUT}"]:
         mean, p = (float(of[f"next_best_{name}_{HELD_OUT}"]) for name in ("mean", "p"))

@@ -10,6 +10,7 @@ from an_neuron.files.schema import Schema
 from an_neuron.files.texts import parse_neuron
 from an_neuron.model.folder import Shape, folder_mistakes, read_shape
 from an_neuron.model.tokenizer import Tokenizer, single_token
+from an_neuron.patching.screen_sizes import SAMPLE
 from an_neuron.prompts.prompt_set import MAIN, written_pairs
 from an_neuron.prompts.tokenizing import tokenize_further, tokenize_prompts
 
@@ -37,7 +38,7 @@ def model_mistakes(study: Config, folder: Path) -> list[str]:
         shape, tokenizer = read_shape(folder), Tokenizer(folder)
     except UserError as error:
         return [f"model: {error}"]
-    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape)]
+    mistakes = [*_neuron_mistakes(study, shape), *_range_mistakes(study, shape), *_screen_mistakes(study, shape)]
     for part, pairs in _pairs_by_part(study).items():
         try:
             tokenize_prompts(tokenizer, {**study, "prompts": pairs}, shape, part)
@@ -110,6 +111,16 @@ def _range_mistakes(study: Config, shape: Shape) -> Iterator[str]:
     n_ctx = study["corpus"].get("n_ctx")
     if type(n_ctx) is int and n_ctx > shape.n_ctx:
         yield f"corpus.n_ctx: {n_ctx} is more than the {shape.n_ctx} tokens that this model can read."
+
+
+def _screen_mistakes(study: Config, shape: Shape) -> Iterator[str]:
+    """Say that a screen leaves no neuron out."""
+    sweep, layers = study.get("sweep"), study.get("layers")
+    screen, sample = (sweep.get("screen"), sweep.get("sample", SAMPLE)) if isinstance(sweep, dict) else (None, None)
+    of = shape.d_mlp * (len(layers) if isinstance(layers, list) else shape.n_layers)
+    if type(screen) is int and type(sample) is int and screen + sample >= of:
+        chosen = f"screen ({screen:,}) and sample ({sample:,})"
+        yield f"sweep: {chosen} leave none of {of:,} neurons out; give fewer, or remove both, and all are patched."
 
 
 def are_texts(block: Config, *keys: str) -> bool:

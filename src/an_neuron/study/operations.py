@@ -30,6 +30,17 @@ def neuron_operations(shape: Shape, suffix: int, length: int, layer: int) -> int
     return shape.d_mlp * row_operations(shape, suffix, length, layer + 1)
 
 
+def screened_operations(shape: Shape, suffix: int, length: int, layers: list[int], number: int) -> int:
+    """Return the operations of some of the layers' neurons, a prompt pair, evenly over them; see `row_operations`."""
+    of_all = sum(neuron_operations(shape, suffix, length, layer) for layer in layers)
+    return of_all * number // (len(layers) * shape.d_mlp)
+
+
+def gradient_operations(shape: Shape, length: int) -> int:
+    """Return the operations of attribution for a prompt pair: two forwards and a backward pass, which takes two."""
+    return 4 * length * token_operations(shape, length)
+
+
 def site_operations(shape: Shape, suffix: int, length: int) -> int:
     """Return the operations of a prompt pair's sweep of one site by layer and position; see `row_operations`."""
     return suffix * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
@@ -41,7 +52,9 @@ def head_operations(shape: Shape, suffix: int, length: int) -> int:
     return heads * sum(row_operations(shape, suffix, length, layer) for layer in range(shape.n_layers))
 
 
-def patching_operations(shape: Shape, positions: Iterable[tuple[int, int]], layers: list[int]) -> int:
+def patching_operations(
+    shape: Shape, positions: Iterable[tuple[int, int]], layers: list[int], screened: int | None = None
+) -> int:
     """Return the operations of the sweeps of three sites and of some layers' neurons.
 
     Parameters
@@ -52,10 +65,13 @@ def patching_operations(shape: Shape, positions: Iterable[tuple[int, int]], laye
         For each prompt pair the positions from its first difference on, and all.
     layers
         Layers whose neurons are swept.
+    screened
+        How many of their neurons are patched; all if None.
     """
+    number = len(layers) * shape.d_mlp if screened is None else screened
     return sum(
         3 * site_operations(shape, suffix, length)
-        + sum(neuron_operations(shape, suffix, length, layer) for layer in layers)
+        + (screened_operations(shape, suffix, length, layers, number) if layers else 0)
         for suffix, length in positions
     )
 

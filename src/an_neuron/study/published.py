@@ -162,11 +162,14 @@ def _maps(resid: Table, attention: Table, mlp: Table) -> Iterator[tuple[str, Val
 
 
 def _neurons(table: Table, layer: int) -> Iterator[tuple[str, Value]]:
-    recovery = of_layer(table, layer)
+    """Yield the best and the worst neurons of a layer; of one that was not patched as a whole only the best of them."""
+    recovery, whole = of_layer(table, layer), not np.isnan(of_layer(table, layer)).any()
     order = np.argsort(-recovery)
     yield "neurons: layer", layer
     yield "neurons: best", int(order[0])
     yield "neurons: best recovery", float(recovery[order[0]])
+    if not whole:
+        return
     yield "neurons: second best", int(order[1])
     yield "neurons: second recovery", float(recovery[order[1]])
     yield "neurons: worst", int(order[-1])

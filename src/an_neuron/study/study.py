@@ -12,6 +12,7 @@ from an_neuron.errors import UserError
 from an_neuron.files.look import Look
 from an_neuron.files.texts import group_text, neuron_name, parse_neuron
 from an_neuron.model.folder import Shape, read_shape, weight_files
+from an_neuron.patching.screen_sizes import SAMPLE
 from an_neuron.prompts.prompt_set import HELD_OUT, MAIN, WrittenPair, written_pairs
 from an_neuron.study.corpus import Corpus
 from an_neuron.study.listed import Listed
@@ -38,9 +39,27 @@ class Prompts:
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How every neuron is patched: in which precision, auto where the device decides."""
+    """How neurons are patched.
+
+    Attributes
+    ----------
+    precision
+        In which, auto where the device decides.
+    screen, sample
+        How many neurons are patched because attribution puts them first, and how many of the others, drawn at random;
+        None where every neuron is patched.
+    """
 
     precision: str
+    screen: int | None = None
+    sample: int | None = None
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> "SweepOptions":
+        """Read the key `sweep`; what a screen chooses is patched in float32."""
+        if "screen" not in block:
+            return cls(block["precision"])
+        return cls("highest", int(block["screen"]), int(block.get("sample", SAMPLE)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,7 @@ class Study:
             associations=tuple(map(Listed.of, block["associations"])),
             top=int(block["top"]),
             layers=None if layers is None else tuple(sorted(int(layer) for layer in layers)),
-            sweep=SweepOptions(block["sweep"]["precision"]),
+            sweep=SweepOptions.of(block["sweep"]),
             top_k=int(block["top_k"]),
             corpus=Corpus.of(block["corpus"]),
             readout=block["readout"],
@@ -165,6 +184,15 @@ class Study:
     def swept_layers(self, shape: Shape) -> list[int]:
         """Return the layers whose neurons are all patched: those that the study lists, or all."""
         return list(range(shape.n_layers) if self.layers is None else self.layers)
+
+    def screened(self, layers: Iterable[int]) -> int | None:
+        """Return how many neurons a screen of layers chooses; None where all of these layers' neurons are patched.
+
+        The studied neuron's layer is swept as a whole where the study does not list it.
+        """
+        if self.sweep.screen is None or (self.layers is not None and not {*layers} <= {*self.layers}):
+            return None
+        return self.sweep.screen + (self.sweep.sample or 0)
 
     @property
     def needs_choice(self) -> bool:

@@ -14,6 +14,7 @@ from an_neuron.corpus.ablations import (
     SUMMARY,
     Ablation,
     ablation_frame,
+    losses_bytes,
     write_losses,
     write_summary,
 )
@@ -118,3 +119,9 @@ def test_what_a_pass_finds_is_written_with_the_same_bytes(tmp_path, tiny_of):
 def test_describing_needs_no_torch():
     code = "import sys, an_neuron.corpus.ablations; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_bytes_are_those_of_the_table(tmp_path):
+    table = table_of(tmp_path / "losses.h5")
+    wanted = [values.nbytes for name, values in table.datasets.items() if values.dtype != object]
+    assert losses_bytes(2, 3) == sum(wanted)

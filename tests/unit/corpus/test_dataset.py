@@ -11,7 +11,7 @@ import pytest
 from an_neuron.corpus import dataset
 from an_neuron.corpus.dataset import fetch_dataset, split_files
 from an_neuron.corpus.sources import dataset_name, fetched_files
-from an_neuron.errors import DamagedFileError, UserError
+from an_neuron.errors import DamagedFileError, FullDiskError, UserError
 from an_neuron.files import sealed
 
 REVISION = "127bfedcd5047750df5ccf3a12979a47bfa0bafa"
@@ -38,7 +38,15 @@ def hub(tmp_path, monkeypatch):
         return str(folder / file)
 
     monkeypatch.setattr(datasets, "load_dataset_builder", builder)
+
+    sizes = {f"data/{path.name}": path.stat().st_size for path in (folder / "data").iterdir()}
+
+    def paths_info(api, name, files, repo_type, revision):
+        return [SimpleNamespace(path=file, size=sizes[file]) for file in files]
+
     monkeypatch.setattr(dataset, "hf_hub_download", download)
+    monkeypatch.setattr(dataset.HfApi, "get_paths_info", paths_info)
+    monkeypatch.setattr(dataset, "try_to_load_from_cache", lambda *_, **__: None)
     return SimpleNamespace(folder=folder, asked=asked, splits=splits)
 
 
@@ -51,6 +59,17 @@ def test_a_split_is_links_to_its_files_in_their_order(hub, tmp_path):
     listed = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
     assert listed["origin"] == SOURCE
     assert list(listed["files"].values()) == [path.stat().st_size for path in sorted((hub.folder / "data").iterdir())]
+
+
+def test_room_is_asked_for_before_a_file_is_fetched(hub, tmp_path, monkeypatch, disk):
+    sizes = [path.stat().st_size for path in (hub.folder / "data").iterdir()]
+    disk.free = sum(sizes) - 1
+    with pytest.raises(FullDiskError, match=r"someone/some-texts needs .* MB, and its disk has"):
+        fetch_dataset(SOURCE, tmp_path / "dataset")
+    assert hub.asked == [("someone/some-texts", None, REVISION)]
+    held = str(hub.folder / "data" / "train-0.parquet")
+    monkeypatch.setattr(dataset, "try_to_load_from_cache", lambda name, file, **_: held if "0" in file else None)
+    fetch_dataset(SOURCE, tmp_path / "dataset")
 
 
 def test_a_fetch_that_ends_early_leaves_no_list(hub, tmp_path):

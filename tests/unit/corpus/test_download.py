@@ -8,7 +8,7 @@ import pytest
 
 from an_neuron.corpus.download import download
 from an_neuron.corpus.sources import book_name
-from an_neuron.errors import UserError
+from an_neuron.errors import FullDiskError, UserError
 
 BOOK = b"<p>It was an apple.</p>\n" * 200
 OTHER = BOOK.replace(b"apple", b"olive")
@@ -275,3 +275,12 @@ def test_studies_of_one_url_share_a_name_unless_they_expect_different_books():
     url = "https://a.org/book.html"
     assert book_name(url) == book_name(url, None)
     assert len({book_name(url, checksum) for checksum in (None, sum_of(BOOK), sum_of(OTHER))}) == 3
+
+
+def test_room_is_asked_for_as_soon_as_the_server_says_how_long_a_book_is(site, tmp_path, disk):
+    disk.free, site.answers = len(BOOK) - 1, [site.serve(BOOK)]
+    with pytest.raises(FullDiskError, match=r"book\.html needs .* MB, and its disk has .* MB; make room"):
+        fetch(site.url, tmp_path)
+    assert (site.asked, content_of(tmp_path)) == (1, {})
+    disk.free += 1
+    assert fetch(site.url, tmp_path).read_bytes() == BOOK

@@ -12,7 +12,8 @@ from an_neuron.corpus.neuron_means import neuron_means
 from an_neuron.corpus.neuron_statistics import N_BINS
 from an_neuron.corpus.neuron_watch import NeuronWatch, Seen
 from an_neuron.corpus.reader import Reader
-from an_neuron.errors import UserError
+from an_neuron.corpus.shards import watched_bytes
+from an_neuron.errors import FullDiskError, UserError
 from an_neuron.files import hdf5
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.interventions import Mean
@@ -145,3 +146,24 @@ def test_shards_that_did_not_watch_are_refused(tmp_path, tiny_gpt2):
     path = gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS)
     with pytest.raises(UserError, match="did not watch neurons of the same layers"):
         gather_neurons(tmp_path / "neurons.h5", sorted((path.parent / "shards").glob("*.h5")), ORIGIN)
+
+
+def test_room_is_asked_for_before_a_pass_and_before_its_statistics_are_gathered(tmp_path, tiny_gpt2, disk):
+    """Of 2 layers of 24 neurons a shard holds 4 sums of 8 bytes, two extremes, and 5 places of three numbers each."""
+    disk.free = 10**9
+    path = gathered(tmp_path, tiny_gpt2, ROWS, ASSOCIATIONS, layers=(0, 1))
+    shard = next((path.parent / "shards").glob("*.h5"))
+    watch = NeuronWatch(Reader(tiny_gpt2.raw, ASSOCIATIONS, "unembedding").decoder, [0, 1])
+    assert watched_bytes(watch) == 2 * 4 + 48 * (4 * 8 + 2 * 4 + 5 * 3 * 4)
+    assert watched_bytes(None) == 0
+    with hdf5.opened(shard) as file:
+        fields = [name for name in file if name.startswith("neuron_") and name != "neuron_bin_count"]
+        assert watched_bytes(watch) == sum(file[name].nbytes for name in fields)
+    whole = NEURONS.n_bytes(layer=2, d_mlp=24, quantile=8, place=5)
+    disk.free = whole - 1
+    with pytest.raises(FullDiskError, match=r"neurons\.h5 needs 0\.0 MB, and its disk has 0\.0 MB"):
+        gather_neurons(tmp_path / "neurons.h5", [shard], ORIGIN)
+    disk.free += 1
+    gather_neurons(tmp_path / "neurons.h5", [shard], ORIGIN)
+    table = hdf5.read(tmp_path / "neurons.h5", NEURONS)
+    assert whole == sum(values.nbytes for values in table.datasets.values())

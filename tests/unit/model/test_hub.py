@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import httpx
 import pytest
 from huggingface_hub.errors import (
+    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -8,7 +11,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from an_neuron.errors import UserError
+from an_neuron.errors import FullDiskError, UserError
 from an_neuron.model import hub
 
 REVISION = "0" * 40
@@ -19,9 +22,11 @@ def snapshot(tmp_path, tiny_gpt2, monkeypatch):
     """Let the hub's cache hold a model; return its folder and what was asked of the hub."""
     asked = []
 
-    def snapshot_download(name, **options):
+    def snapshot_download(name, dry_run=False, **options):
         asked.append((name, options))
-        return str(tiny_gpt2.folder)
+        files = [("cached", 2 * 10**18), ("model.safetensors", 3 * 10**7), ("config.json", None)]
+        planned = [SimpleNamespace(file_size=size, will_download=name != "cached") for name, size in files]
+        return planned if dry_run else str(tiny_gpt2.folder)
 
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     return tiny_gpt2.folder, asked
@@ -53,6 +58,29 @@ def test_files_are_linked(snapshot, folder):
     assert not {"*.bin", "*.py", "*.pt"} & set(options["allow_patterns"])
 
 
+def test_room_is_asked_for_before_a_model_is_fetched(snapshot, folder, disk):
+    """30 MB are not cached yet."""
+    disk.free = 3 * 10**7 - 1
+    with pytest.raises(FullDiskError, match=r"an/model needs 30\.0 MB, and its disk has 30\.0 MB; make room"):
+        hub.fetch_model("an/model", REVISION, folder)
+    assert len(snapshot[1]) == 1
+    disk.free += 1
+    hub.fetch_model("an/model", REVISION, folder)
+
+
+def test_without_a_network_what_the_cache_holds_is_taken(snapshot, folder, monkeypatch):
+    download = hub.snapshot_download
+
+    def offline(name, dry_run=False, **options):
+        if dry_run:
+            raise DryRunError("no connection")
+        return download(name, **options)
+
+    monkeypatch.setattr(hub, "snapshot_download", offline)
+    hub.fetch_model("an/model", REVISION, folder)
+    assert (folder / "config.json").is_symlink()
+
+
 def test_fetching_again_replaces_links(snapshot, folder):
     for _ in range(2):
         hub.fetch_model("an/model", REVISION, folder)
@@ -64,7 +92,7 @@ def test_a_model_with_pickled_weights_only_is_refused(snapshot, tmp_path, monkey
     broken.mkdir()
     (broken / "config.json").write_text("{}")
     (broken / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: str(broken))
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, dry_run=False, **_: [] if dry_run else str(broken))
     with pytest.raises(UserError, match=r"an/model cannot be used: .*pickled weights are refused"):
         hub.fetch_model("an/model", REVISION, tmp_path / "models")
     assert not (tmp_path / "models").exists()

@@ -6,10 +6,11 @@ import torch
 from an_neuron.figures.neurons import attribution_fig, neuron_map_fig
 from an_neuron.files import hdf5
 from an_neuron.patching.attribution import attribute_neurons
-from an_neuron.patching.comparison import rounding_floor, write_attribution
+from an_neuron.patching.comparison import write_attribution
 from an_neuron.patching.metric import LogitDifference
 from an_neuron.patching.neuron_map import top_neurons_frame, write_map, write_top_neurons
 from an_neuron.patching.neuron_sweeps import gather
+from an_neuron.patching.rounding import rounding_floor
 from an_neuron.patching.sweep import Sweep
 from an_neuron.patching.sweep_files import write_neurons
 from an_neuron.patching.sweeps import patch_neurons

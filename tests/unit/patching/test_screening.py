@@ -9,7 +9,7 @@ from an_neuron import screen_neurons
 from an_neuron.errors import UserError
 from an_neuron.patching.engine import Engine
 from an_neuron.patching.metric import LogitDifference
-from an_neuron.patching.screening import most_exceeding
+from an_neuron.patching.screened import most_exceeding
 from an_neuron.patching.sweeps import patch_neurons
 from an_neuron.prompts.pairs import PromptPair
 

@@ -7,6 +7,7 @@ from an_neuron.errors import DamagedFileError, UserError
 from an_neuron.files import hdf5
 from an_neuron.files.schema import Field, Schema
 from an_neuron.files.sealed import write_text
+from an_neuron.patching.screened import EVERY, FIELDS, OF, Screened, fields_of
 from an_neuron.patching.selection import best_neuron, read_neuron, select_neuron
 
 SWEEP = Schema(
@@ -15,7 +16,9 @@ SWEEP = Schema(
     {
         "recovery": Field("layer d_mlp", "float32", "", ""),
         "layer": Field("layer", "int32", "", ""),
+        **FIELDS,
     },
+    {"screened_of": OF},
 )
 
 
@@ -23,11 +26,12 @@ SWEEP = Schema(
 def sweeps(tmp_path):
     """Write sweeps of some layers, and return their files."""
 
-    def write(recoveries):
+    def write(recoveries, chosen=EVERY):
         paths = []
         for layer, values in recoveries.items():
             paths.append(tmp_path / f"layer_{layer}.h5")
-            hdf5.write(paths[-1], SWEEP, {"recovery": np.array([values]), "layer": [layer]}, {})
+            swept = {"recovery": np.array([values]), "layer": [layer], **fields_of(chosen.within([layer]))}
+            hdf5.write(paths[-1], SWEEP, swept, {"screened_of": chosen.of})
         return paths
 
     return write
@@ -50,6 +54,15 @@ def test_a_neuron_that_makes_things_worse_is_not_chosen(sweeps):
 def test_a_recovery_that_is_no_number_is_refused(sweeps):
     with pytest.raises(UserError, match=r"layer_1\.h5 has a recovery that is not a finite number"):
         best(sweeps({0: [0.5, 0.1], 1: [0.2, np.nan]}))
+
+
+def test_after_a_screen_the_best_of_those_that_were_patched_is_chosen_and_their_number_told(sweeps):
+    nothing = np.nan
+    chosen = Screened(np.array([0, 1]), np.array([1, 0]), np.array([False, True]), of=6)
+    paths = sweeps({0: [nothing, 0.25], 1: [0.5, nothing], 2: [nothing, nothing]}, chosen)
+    assert best(paths) == {"layer": 1, "index": 0, "recovery": 0.5, "patched": 2, "of": 6}
+    with pytest.raises(UserError, match=r"layer_0\.h5 has a recovery that is not a finite number"):
+        best(sweeps({0: [0.5, nothing]}, chosen))
 
 
 def test_the_choice_is_written_as_json(sweeps, tmp_path):

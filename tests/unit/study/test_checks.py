@@ -169,6 +169,23 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         ),
         ("pairs", [], "studies.orchard.pairs: this key is called associations now."),
         ("top", -1, "studies.orchard.top: -1 cannot be; expected: how many mutually exclusive associations"),
+        (
+            "sweep",
+            {"screen": 0},
+            "studies.orchard.sweep.screen: 0 cannot be; expected: how many neurons are patched, at",
+        ),
+        ("sweep", {"screen": 9, "sample": 0}, "studies.orchard.sweep.sample: 0 cannot be; expected: how many of the"),
+        ("sweep", {"sample": 9}, "studies.orchard.sweep.sample: has no meaning without screen; add screen, or"),
+        (
+            "sweep",
+            {"screen": 9, "sample": 9, "precision": "bfloat16"},
+            "studies.orchard.sweep.precision: has no meaning beside screen, whose neurons are patched in float32",
+        ),
+        (
+            "sweep",
+            {"screen": 9},
+            "studies.orchard.sweep: screen (9) and sample (1,000) leave none of 384 neurons out; give fewer, or remove",
+        ),
         ("layers", [0, 5], "studies.orchard.layers: 5 is out of range; this model has layers 0 to 2"),
         ("answer", "an apple", "studies.orchard.answer: 'an apple' is not a single token of this model but "),
         ("foil", " an", "studies.orchard.foil: answer and foil are both ' an'"),
@@ -318,6 +335,13 @@ def test_names_that_are_no_folders_are_refused(config, name, said):
 def test_more_jobs_than_anybody_can_plan_are_refused(config, key):
     config[key] = 1_000_000
     assert f"{key}: 1000000 cannot be; expected: into how many jobs" in mistakes(config)
+
+
+def test_a_screen_leaves_neurons_of_the_swept_layers_out(config, orchard):
+    orchard["sweep"] = {"screen": 100, "sample": 56, "precision": "highest"}
+    check_config(config, SCHEMA)
+    orchard["layers"] = [1]
+    assert "sweep: screen (100) and sample (56) leave none of 128 neurons out" in mistakes(config)
 
 
 def test_more_sweeps_than_layers_are_one_for_each(config):

@@ -53,6 +53,17 @@ def test_a_sweep_costs_more_in_early_layers_and_with_more_prompt_pairs():
     assert cost.sweep_operations("patch_heads", SMALL, [PROMPT_PAIR]) == 3 * rows  # a width of 10 has one head
 
 
+def test_a_screen_costs_a_gradient_and_a_row_for_each_neuron_as_if_all_were_in_the_first_layer():
+    def cost_of(screened, layers=(0, 1, 2)):
+        return cost.sweep_operations("patch_neurons", SMALL, [PROMPT_PAIR], layers, screened)
+
+    assert cost_of(7) == 7 * operations.row_operations(SMALL, 7, 12, 1)
+    assert cost_of(7, [1, 2]) == 7 * operations.row_operations(SMALL, 7, 12, 2)
+    assert cost_of(1000) == cost_of(None), "there are 120"
+    gradient = 4 * 12 * operations.token_operations(SMALL, 12)
+    assert cost.sweep_operations("screen_neurons", SMALL, [PROMPT_PAIR] * 3) == 3 * gradient
+
+
 def test_congruence_is_one_product_of_all_neurons_and_all_tokens():
     assert cost.congruence_operations(SMALL) == 2 * 120 * 10 * 80
 

@@ -123,6 +123,21 @@ def test_a_reduced_precision_is_told(tables):
     ) in finding(tables(precision=precision), 4, 1)
 
 
+def test_a_screen_is_told_and_what_it_may_have_missed(tables):
+    screened = {"screened": 2, "drawn": 1, "unmeasured": 1, "least": 0.25, "exceeding": 0, "at_most": 1}
+    text = finding(tables(recovery=np.array([[0.0, 0.75], [np.nan, -0.25]]), precision=EXACT | screened), 4, 1)
+    assert (
+        "(clean 3.00, corrupted -1.50): the largest of 3 neurons that were patched.\n3 of 4 neurons were patched: the "
+        "2 that attribution puts first, and 1 of the others, drawn at random.\n"
+    ) in text
+    assert (
+        "What is weak, or does not hold:\n- Of those drawn none exceeds an absolute recovery of 0.25 (number 2 among "
+        "those that attribution puts first, or rounding where that is more): with 95 % confidence at most 1 of the 1 "
+        "that were not patched do.\n"
+    ) in text
+    assert "that were patched" not in finding(tables(), 4, 1)
+
+
 def test_the_finding_is_told_with_its_numbers(tables):
     text = finding(tables(), 4, 1)
     assert (
@@ -145,8 +160,9 @@ def test_the_finding_is_told_with_its_numbers(tables):
     # Of the four ways to draw two pairs one has the mean 0.5, and one 0.75. Both signs are one of two in four ways.
     assert (
         "The 95 % bootstrap interval of the mean over the 2 held-out prompt pairs is 0.500 to 0.750. Recovery there "
-        "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that were "
-        "swept).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 (paired"
+        "differs from 0 with p = 1 (exact Wilcoxon signed-rank test, two-sided: p = 0.5, times the 4 neurons that it "
+        "was chosen from).\nThe next best neuron over them is 7.0, with a mean of 0.375; the two differ with p = 0.5 "
+        "(paired"
     ) in text
     assert "At the 1,940 places" in text
     assert "At 500 places drawn from the 1,940 places of the corpus" in finding(tables(n_held=500), 4, 1)

@@ -48,6 +48,9 @@ def test_patching_is_three_sites_and_the_layers_that_are_swept():
     sites = operations.site_operations(SHAPE, 4, 6) + operations.site_operations(SHAPE, 2, 5)
     neurons = operations.neuron_operations(SHAPE, 4, 6, 0) + operations.neuron_operations(SHAPE, 2, 5, 0)
     assert both == 3 * sites + neurons  # behind layer 2 nothing is left to run
+    whole, half = (operations.patching_operations(SHAPE, [(4, 6)], [0, 1], number) for number in (80, 40))
+    assert whole == operations.patching_operations(SHAPE, [(4, 6)], [0, 1])
+    assert whole - half == half - 3 * operations.site_operations(SHAPE, 4, 6)
     assert operations.patching_operations(SHAPE, [(4, 6)], []) == 3 * operations.site_operations(SHAPE, 4, 6)
 
 

@@ -237,6 +237,20 @@ def test_what_rules_hand_to_scripts_is_stable_and_plain(local):
     assert all(map(builtins_only, [one.part(), one.choice, one.corpus_options, one.attributes, local.attributes]))
 
 
+def test_a_screen_is_in_float32_and_has_a_sample():
+    assert study(sweep={"screen": 30}).part("sweep") == {
+        "sweep": {"precision": "highest", "screen": 30, "sample": 1000}
+    }
+    assert study().part("sweep") == {"sweep": {"precision": "auto"}}
+
+
+def test_a_screen_is_of_the_layers_that_are_listed():
+    one = study(sweep={"screen": 30, "sample": 12}, layers=[1, 2])
+    assert [one.screened(layers) for layers in ([1], [1, 2], [0])] == [42, 42, None]
+    assert study(sweep={"screen": 30, "sample": 12}).screened([0]) == 42
+    assert study().screened([0]) is None
+
+
 def test_snakemake_reads_it_quickly():
     code = """
 import sys, an_neuron.study.study

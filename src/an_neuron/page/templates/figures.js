@@ -80,7 +80,7 @@ function pixel(x, y, range, size) {
 }
 
 function strongest(strength, n) {
-  return [...strength.keys()].sort((one, other) => strength[other] - strength[one]).slice(0, n);
+  return [...patched].sort((one, other) => strength[other] - strength[one]).slice(0, n);
 }
 
 function said(name) {
@@ -95,7 +95,7 @@ function points(places, x, y, marker, template) {
 }
 
 function neuronPlaces(strength) {
-  const all = hasWebGL ? [...strength.keys()] : strongest(strength, FEW), listed = new Set(Object.keys(neurons.listed).map(placeOf));
+  const all = hasWebGL ? patched : strongest(strength, FEW), listed = new Set(Object.keys(neurons.listed).map(placeOf));
   return [all.filter(place => !listed.has(place)), [...listed]];
 }
 
@@ -112,7 +112,8 @@ function neuronMap(_, width) {
     points(listed, x, y, { color: color("answer"), size: 7 }, template)];
   const ticks = neurons.layers.map((layer, row) => [row + 0.5, String(layer)]).filter((_, row) => row % step === 0);
   document.getElementById("neurons-drawn").textContent = hasWebGL ? "" : `This browser has no WebGL: the ${counted(quiet.length + listed.length)} of the largest recovery are drawn.`;
-  return [traces, layoutOf(height, margin, { annotations: labels, xaxis: { range: range[0], showgrid: false, zeroline: false, title: { text: "layer", standoff: 8 },
+  const lines = [neurons.least, -neurons.least].filter(level => level).map(level => ({ type: "line", layer: "below", x0: range[0][0], x1: range[0][1], y0: level, y1: level, line: { color: color("soft"), width: 1, dash: "dot" } }));
+  return [traces, layoutOf(height, margin, { annotations: labels, shapes: lines, xaxis: { range: range[0], showgrid: false, zeroline: false, title: { text: "layer", standoff: 8 },
     tickvals: ticks.map(([at]) => at), ticktext: ticks.map(([, name]) => name), tickangle: 0 }, yaxis: { range: range[1], title: { text: "recovery", standoff: 8 } } })];
 }
 

@@ -67,6 +67,7 @@ function unpacked(text) {
 }
 
 const neurons = data.neurons && { ...data.neurons, recovery: unpacked(data.neurons.recovery) };
+const patched = neurons && Array.from(neurons.recovery.keys()).filter(place => !isNaN(neurons.recovery[place])); // a screen leaves the others out
 const approximate = data.attribution && unpacked(data.attribution.approximate);
 const nameOf = place => `${neurons.layers[Math.floor(place / neurons.d_mlp)]}.${place % neurons.d_mlp}`;
 
@@ -81,7 +82,7 @@ function placeOf(name) {
 function facts(name, place) {
   const recovery = neurons.recovery[place], listed = neurons.listed[name];
   const rank = neurons.recovery.reduce((above, value) => above + (value > recovery), 1);
-  const rows = [["Recovery", `${number(recovery, 4)}, number ${counted(rank)} of ${counted(neurons.recovery.length)}`]];
+  const rows = [["Recovery", isNaN(recovery) ? "not patched" : `${number(recovery, 4)}, number ${counted(rank)} of ${counted(patched.length)}`]];
   if (approximate) rows.push(["Attribution patching's estimate", number(approximate[place], 4)]);
   if (listed) rows.push(["Activation, clean − corrupted", number(listed.change, 3)]);
   const pairs = data.breadth?.pairs, column = pairs ? pairs.names.indexOf(name) : -1;
@@ -105,7 +106,8 @@ function written(name) {
   const known = data.card.written[name], listed = neurons.listed[name];
   const titles = known ? ["An activation above 0 raises", "and lowers"] : ["The patch raised", "and lowered"];
   const tokens = known ?? (listed && Object.fromEntries(["raised", "lowered"].map(kind => [kind, listed[kind].map(token => [token, null])])));
-  if (!tokens) return make("p", {}, "Of this neuron the map holds its recovery alone; tokens are listed for those of the largest recovery.");
+  const held = isNaN(neurons.recovery[placeOf(name)]) ? "nothing" : "its recovery alone";
+  if (!tokens) return make("p", {}, `Of this neuron the map holds ${held}; tokens are listed for those of the largest recovery.`);
   return make("div", { class: "two" }, tokenBars("raised", titles[0], tokens.raised), tokenBars("lowered", titles[1], tokens.lowered));
 }
 
