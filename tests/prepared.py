@@ -1,9 +1,9 @@
 """Jobs that start in milliseconds: forks of a process that has imported what each of them imports first.
 
-To import torch and TransformerLens takes a job of the embedded study longer than its work. So such a process waits beside
-each call of Snakemake (`python_of_forks`), and what Snakemake starts as Python is this file: run as a program, it hands
-over script, environment and files, and ends as the job ended. A job is a process as ever, in Snakemake's process group,
-which reads scripts and modules of its checkout, and can be killed. `built` starts all of its jobs as Snakemake does.
+To import torch and TransformerLens takes a job of the embedded study longer than its work. So such a process waits
+beside each call of Snakemake (`python_of_forks`), and what Snakemake starts as Python is this file: run as a program,
+it hands over script, environment and files, and ends as the job ended. A job is a process as ever, in Snakemake's
+process group, which reads scripts and modules of its checkout, and can be killed. `built` starts its jobs as usual.
 """
 
 import json
@@ -28,7 +28,7 @@ RUN_THE_MODEL = {
     *("measure_answer_congruence", "measure_congruence", "patch_drivers", "patch_heads", "patch_neurons"),
     *("patch_sites", "predict_prompts", "rank_congruence", "read_logit_lens"),
 }
-"""The rules whose jobs are forked: a build of the embedded study has one of each. Others import in a second or two."""
+"""The rules whose jobs are forked, all of the embedded study (a test); what others import takes a second or two."""
 
 
 @contextmanager
@@ -59,25 +59,6 @@ def python_of_forks(folder: Path, environment: dict[str, str]) -> Iterator[Path]
     program.chmod(0o755)
     try:
         yield program
-    finally:
-        os.close(ours)
-
-
-def server(folder: Path) -> Iterator[dict[str, str]]:
-    """Have jobs forked from this process as it is; yield what their environment needs. It has one thread yet."""
-    import torch  # noqa: F401  # and the rest of MODULES: by the process that this one is a fork of
-
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(folder / "socket"))
-    listener.listen(32)
-    life, ours = os.pipe()  # ends with this process, however that ends
-    if os.fork() == 0:
-        os.close(ours)
-        serve(listener, life)
-    listener.close()
-    os.close(life)
-    try:
-        yield {SOCKET: str(folder / "socket")}
     finally:
         os.close(ours)
 
@@ -149,7 +130,7 @@ def main(arguments: list[str]) -> None:
     rule = re.fullmatch(r"\w+\.(\w+)\.py", Path(arguments[0]).name)
     if not rule or rule[1] not in RUN_THE_MODEL:
         os.execv(os.environ[PYTHON], [os.environ[PYTHON], *arguments])
-    wanted = {"script": arguments[0], "folder": os.getcwd(), "environment": dict(os.environ)}
+    wanted = {"script": arguments[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(os.environ[SOCKET])
         socket.send_fds(asking, [b" "], [0, 1, 2])

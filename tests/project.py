@@ -22,7 +22,7 @@ FORMATS = ("png", "svg", "html")
 TIMEOUT = 900  # seconds
 
 # Importing Snakemake takes longer than planning a study. One process imports it, and each call runs in a fork of that.
-SNAKEMAKE = ("snakemake.cli", "snakemake.utils", "snakemake.report.html_reporter", "jsonschema", "requests", "tokenizers")
+SNAKEMAKE = ("snakemake.cli", "snakemake.utils", "snakemake.report.html_reporter", "jsonschema", "tokenizers")
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", *SNAKEMAKE, *prepared.MODULES])
 

@@ -7,7 +7,7 @@ neuron at a time, and the same whichever others it is computed beside.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # loads `stats` when it is first asked for: each start of Snakemake reads this module, and calls nothing
+import scipy  # which loads `stats` when asked: Snakemake reads this module at each start, and calls nothing of it
 
 N_RESAMPLES = 9999
 SEED = 0
@@ -30,7 +30,8 @@ def intervals(recovery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _interval(recovery: np.ndarray) -> tuple[float, float]:
     if len(recovery) < 2 or not np.ptp(recovery):
         return np.nan, np.nan
-    drawn = scipy.stats.bootstrap((recovery,), np.mean, vectorized=True, n_resamples=N_RESAMPLES, method="BCa", rng=SEED)
+    options = {"vectorized": True, "n_resamples": N_RESAMPLES, "method": "BCa", "rng": SEED}
+    drawn = scipy.stats.bootstrap((recovery,), np.mean, **options)
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
