@@ -89,12 +89,20 @@ PARTS = {
 }
 PARTS["qwen2"] = PARTS["mistral"] = PARTS["llama"]
 
+LONGEST = ["slurm", "circuit_page", "interruption", "workflow", "reruns", "documents", "faults", "mutations", "claims"]
+"""Files that begin, by their names after `test_`: none of them may be what one of two processes is left with."""
+
 torch.set_num_threads(1)  # these models are too small to share
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "run test_architectures.py on all architectures, and write docs/architectures.md if all of them pass"
     parser.addoption("--all-architectures", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank) + ("workflow" not in item.path.parts)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -203,6 +211,7 @@ def built(shared_folder, tmp_path_factory):
 
     def build(folder):
         project = Project(folder)
+        project.forks_jobs = False  # what other builds leave out
         project.build("orchard")
         return project
 

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import prepared
 import yaml
 from filelock import FileLock
 
@@ -20,26 +22,59 @@ FORMATS = ("png", "svg", "html")
 TIMEOUT = 900  # seconds
 
 # Importing Snakemake takes longer than planning a study. One process imports it, and each call runs in a fork of that.
+SNAKEMAKE = ("snakemake.cli", "snakemake.utils", "snakemake.report.html_reporter", "jsonschema", "tokenizers")
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", "snakemake.cli", "snakemake.utils", "jsonschema"])
+FORKS.set_forkserver_preload(["pytest", *SNAKEMAKE, *prepared.MODULES])
 
 
-def call_snakemake(arguments: list[str], folder: Path, environment: dict[str, str], said: tuple[Path, Path]) -> None:
+def call_snakemake(
+    arguments: list[str], folder: Path, environment: dict[str, str], said: Path, forked: bool, leads: bool
+) -> None:
     """Run Snakemake in this process, which ends with it, as `python -m snakemake` would."""
-    for descriptor, path in enumerate(said, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
+    if leads:
+        os.setsid()
+    for descriptor, name in enumerate(("stdout", "stderr"), start=1):
+        os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.chdir(folder)
-    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    with ExitStack() as stack:
+        if forked:
+            sys.executable = str(stack.enter_context(prepared.python_of_forks(said, environment)))
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
 
-    from snakemake.cli import main
+        from snakemake.cli import main
 
-    main(arguments)
+        main(arguments)
+
+
+class Call:
+    """A call of Snakemake that runs, in a process of its own; `pid` is also its group's where it leads one."""
+
+    def __init__(self, project: "Project", command: list[str], leads: bool) -> None:
+        self.command = command
+        self.said = TemporaryDirectory()
+        options = command[command.index("snakemake") + 1 :]
+        arguments = options, project.folder, project.environment, Path(self.said.name), project.forks_jobs, leads
+        self.process = FORKS.Process(target=call_snakemake, args=arguments)
+        self.process.start()
+        self.pid = self.process.pid
+
+    def ended(self, timeout: float = TIMEOUT) -> subprocess.CompletedProcess[str]:
+        """Wait for its end; return what it said."""
+        with self.said as folder:
+            self.process.join(timeout)
+            if self.process.exitcode is None:
+                self.process.kill()
+                raise subprocess.TimeoutExpired(self.command, timeout)
+            said = [(Path(folder) / name).read_text() for name in ("stdout", "stderr")]
+            return subprocess.CompletedProcess(self.command, self.process.exitcode, *said)
 
 
 class Project:
     """A fresh checkout, whose configuration a test may change."""
+
+    forks_jobs = True  # those of RUN_THE_MODEL, which need not import what takes longest
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,19 +95,13 @@ class Project:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config), encoding="utf-8")
         return [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
 
+    def started(self, *arguments: str | Path, leads: bool = False) -> Call:
+        """Start Snakemake; where it leads a process group, that can be killed with all its jobs."""
+        return Call(self, self.command(*arguments), leads)
+
     def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end."""
-        command = self.command(*arguments)
-        with TemporaryDirectory() as folder:
-            said = Path(folder) / "stdout", Path(folder) / "stderr"
-            options = command[command.index("snakemake") + 1 :]
-            process = FORKS.Process(target=call_snakemake, args=(options, self.folder, self.environment, said))
-            process.start()
-            process.join(TIMEOUT)
-            if process.exitcode is None:
-                process.kill()
-                raise subprocess.TimeoutExpired(command, TIMEOUT)
-            return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text() for path in said))
+        return self.started(*arguments).ended()
 
     def build(self, *arguments: str | Path) -> str:
         """Run Snakemake, which must succeed; return what it said."""

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from project import ROOT, Project
+from project import ROOT, Call, Project
 
 from an_neuron.corpus.sources import book_name
 
@@ -89,18 +88,6 @@ class Interrupted(Project):
         watch = {"WATCHED": str(self.watched), "VICTIMS": json.dumps(self.victims), "WAITS": self.waits}
         return {**own, **watch, "PYTHONPATH": path}
 
-    def start(self, *arguments):
-        """Start Snakemake in a process group of its own, so that all of it can be killed."""
-        return subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
     def made(self):
         """Return how often each result got its name."""
         return Counter((self.watched / "made").read_text().split())
@@ -113,9 +100,8 @@ def interrupted(tmp_path_factory):
     project.config["formats"] = ["html"]
     for together in VICTIMS:
         # As many cores as jobs: all of them wait for the last one. What they stand on is noted as done by then.
-        with project.start("--cores", "8", *together) as process:
-            said, _ = process.communicate(timeout=600)
-        assert process.returncode == -signal.SIGKILL, said
+        killed = project.started("--cores", "8", *together, leads=True).ended()
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
         assert [target for target in together if (project.folder / target).exists()] == []
         refused = project.snakemake(*together)
         assert refused.returncode != 0
@@ -144,7 +130,7 @@ class HalfWay(SimpleHTTPRequestHandler):
     """Serves the embedded book; the first time, half of it, and then kills who asked."""
 
     project: Interrupted
-    process: subprocess.Popen
+    call: Call
     asked = 0
 
     def do_GET(self):
@@ -156,7 +142,7 @@ class HalfWay(SimpleHTTPRequestHandler):
         if self.asked == 1:
             self.wfile.write(book[: len(book) // 2])
             self.wfile.flush()
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.call.pid, signal.SIGKILL)
         else:
             self.wfile.write(book)
 
@@ -173,9 +159,8 @@ def test_a_killed_download_leaves_nothing_and_is_made_again(tmp_path):
         url = f"http://127.0.0.1:{server.server_address[1]}/book.html"
         project.config["studies"]["orchard"]["corpus"] = {"url": url}
         book = project.folder / "downloads/books" / book_name(url)
-        with project.start("results/orchard/corpus/text.txt") as handler.process:
-            handler.process.communicate(timeout=300)
-        assert handler.process.returncode == -signal.SIGKILL
+        handler.call = project.started("results/orchard/corpus/text.txt", leads=True)
+        assert handler.call.ended().returncode == -signal.SIGKILL
         assert not book.exists()
         project.build("--unlock")
         project.build("results/orchard/corpus/text.txt")
@@ -224,14 +209,14 @@ def test_the_same_bytes_made_again_cause_nothing_further(copy):
 def test_a_second_snakemake_is_refused_and_harms_nothing(tmp_path):
     text = "results/orchard/corpus/text.txt"
     project = Interrupted(tmp_path / "project", waits=text)
-    with project.start(text) as first:
-        with (project.watched / "gate").open("w"):  # the first one's job waits until this is closed
-            second = project.snakemake(text)
-            assert second.returncode != 0
-            assert "Directory cannot be locked" in second.stdout + second.stderr
-            assert not (project.folder / text).exists()
-        said, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, said
+    first = project.started(text)
+    with (project.watched / "gate").open("w"):  # the first one's job waits until this is closed
+        second = project.snakemake(text)
+        assert second.returncode != 0
+        assert "Directory cannot be locked" in second.stdout + second.stderr
+        assert not (project.folder / text).exists()
+    ended = first.ended()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     assert project.made() == {text: 1, f"{text}.sha256": 1}
 
 

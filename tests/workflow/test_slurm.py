@@ -82,6 +82,8 @@ def slurm(tmp_path_factory):
 class OnSlurm(Project):
     """A checkout whose jobs Slurm runs."""
 
+    forks_jobs = False  # Slurm starts them
+
     def __init__(self, folder, stops=(), meetings=()):
         super().__init__(folder)
         self.config |= {"formats": ["html"], "sweeps": 3, "shards": 3}

@@ -7,7 +7,7 @@ neuron at a time, and the same whichever others it is computed beside.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # which loads `stats` when asked: Snakemake reads this module at each start, and calls nothing of it
 
 N_RESAMPLES = 9999
 SEED = 0
@@ -30,7 +30,8 @@ def intervals(recovery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _interval(recovery: np.ndarray) -> tuple[float, float]:
     if len(recovery) < 2 or not np.ptp(recovery):
         return np.nan, np.nan
-    drawn = stats.bootstrap((recovery,), np.mean, vectorized=True, n_resamples=N_RESAMPLES, method="BCa", rng=SEED)
+    options = {"vectorized": True, "n_resamples": N_RESAMPLES, "method": "BCa", "rng": SEED}
+    drawn = scipy.stats.bootstrap((recovery,), np.mean, **options)
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
@@ -48,7 +49,7 @@ def p_not_zero(recovery: np.ndarray) -> np.ndarray:
     """
     if not len(recovery):
         return np.full(recovery.shape[1], np.nan)
-    return np.asarray(stats.wilcoxon(recovery, axis=0, zero_method="wilcox", method="exact").pvalue)
+    return np.asarray(scipy.stats.wilcoxon(recovery, axis=0, zero_method="wilcox", method="exact").pvalue)
 
 
 def corrected(p: np.ndarray, n_tests: int) -> np.ndarray:
@@ -90,7 +91,7 @@ def next_best(recovery: np.ndarray) -> NextBest | None:
         return None
     place = int(recovery[:, 1:].mean(0).argmax()) + 1
     both = recovery[:, 0], recovery[:, place]
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         both, _mean_of_difference, permutation_type="samples", n_resamples=N_RESAMPLES, rng=SEED
     )
     return NextBest(place, float(both[1].mean()), float(test.pvalue))

@@ -1,6 +1,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import an_neuron
 from an_neuron.jobs.modules import PACKAGE, modules_behind, put_on_python_path
 
-SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "workflow" / "scripts").glob("*.py"))
+WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
+SCRIPTS = sorted((WORKFLOW / "scripts").glob("*.py"))
 
 # For each script: what it is about to import, told by Python itself. Nothing below `__main__` runs.
 IMPORT_EACH = """
@@ -129,6 +131,16 @@ def test_a_script_does_not_rest_on_the_whole_library():
 
 def test_the_helper_itself_is_light():
     code = "import sys, an_neuron.jobs.modules; print(*{'torch', 'numpy', 'h5py', 'pandas'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not ran.stdout.strip()
+
+
+def test_each_start_of_snakemake_imports_neither_torch_nor_statistics():
+    """They take longer than planning a study."""
+    rules = "\n".join(path.read_text() for path in sorted(WORKFLOW.rglob("*.smk")))
+    modules = sorted(set(re.findall(r"^from (an_neuron[\w.]*) import", rules, re.MULTILINE)))
+    assert "an_neuron.study.built" in modules
+    code = f"import sys, {', '.join(modules)}; print(*{{'torch', 'scipy.stats'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not ran.stdout.strip()
 

@@ -80,10 +80,8 @@ def test_by_hand(micro):
 def test_logits_are_centred_where_the_weights_are(micro, bridge_of):
     runs = [predict_ablated(micro.raw, [[0, 1]], (0, 0), (3, 4), 1, flags)[0][0] for flags in ([], ["center_unembed"])]
     # 0 0 0 39 0 has the mean 7.8.
-    assert [run[0].logit.tolist() for run in runs] == [
-        pytest.approx([39, 0], abs=1e-4),
-        pytest.approx([31.2, -7.8], abs=1e-4),
-    ]
+    expected = [pytest.approx(logits, abs=1e-4) for logits in ([39, 0], [31.2, -7.8])]
+    assert [run[0].logit.tolist() for run in runs] == expected
     capped = bridge_of("Gemma2ForCausalLM")
     assert is_centred(micro.raw, ["center_unembed"])
     assert not is_centred(capped, ["center_unembed"])
