@@ -11,7 +11,10 @@ from an_neuron.files import hdf5
 
 pytestmark = pytest.mark.workflow
 SCREEN = {"screen": 40, "sample": 60}
-PATCHED = "100 of 384 neurons were patched: the 40 that attribution puts first, and 60 of the others, drawn at random."
+PATCHED = (
+    "100 of 384 neurons were patched: the 40 that attribution puts first, or the study names, and 60 of the others, "
+    "drawn at random."
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def test_the_finding_says_so(results):
     text = (results / "finding.txt").read_text(encoding="utf-8")
     assert "the largest of 100 neurons that were patched." in text
     assert PATCHED in text
-    assert "- Of those drawn none exceeds an absolute recovery of" in text
+    assert "- Of the neurons drawn at random none exceeds an absolute recovery of" in text
     assert "of the 284 that were not patched do." in text
 
 

@@ -46,6 +46,7 @@ if __name__ == "__main__":
             signed, *others = rankings_of(each, exact, estimates)
             rankings += [signed, *others, greedy(opened, signed)]
             smallest[each, signed.by] = smallest_set(opened, signed)
+        del opened  # and with it the recorded runs
         parts = ["main"] * len(main) + ["held_out"] * len(held_out)
         curves, checks = measure_curves(engine, [*main, *held_out], metric, rankings)
         attributes = {**snakemake.params.attributes, **token_attributes(table)}

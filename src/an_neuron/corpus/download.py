@@ -55,6 +55,8 @@ def download(
         If the URL or checksum is malformed, plain http:// cannot be checked, the server cannot be reached, answers
         with an error, stalls, breaks off or sends nothing, the checksum is not the expected one, or the file cannot
         be written.
+    FullDiskError
+        If the disk lacks the room that the server says is needed.
     """
     check_address(url, sha256)
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from an_neuron.corpus.reading import How, Item, count_items, read_items
+from an_neuron.corpus.sources import TABLE, kind_of
 from an_neuron.errors import DamagedFileError
 from an_neuron.files.schema import Schema
 from an_neuron.files.sealed import read_json, write_json
@@ -94,9 +95,13 @@ def items_of(listed: Sequence[Listed], of_part: Sequence[Share], how: How) -> It
 
 
 def text_bytes(listed: Sequence[Listed], of_part: Sequence[Share]) -> int:
-    """Return about how many bytes of text a part reads, at least: by the sizes of its files, as they are packed."""
-    sizes = [Path(listed[one.file].path).stat().st_size for one in of_part]
-    return sum(int(size * _read(one, listed[one.file])) for one, size in zip(of_part, sizes, strict=True))
+    """Return about how many bytes of text a part reads, at least: by the sizes of its files, as they are packed.
+
+    Tables do not count: most of one may be other columns.
+    """
+    texts = [one for one in of_part if kind_of(Path(listed[one.file].path)) != TABLE]
+    sizes = [Path(listed[one.file].path).stat().st_size for one in texts]
+    return sum(int(size * _read(one, listed[one.file])) for one, size in zip(texts, sizes, strict=True))
 
 
 def _read(one: Share, file: Listed) -> float:

@@ -28,8 +28,8 @@ BATCH_CHARACTERS, BATCH_DOCUMENTS = 1 << 20, 1024
 """Of documents that are tokenized together, at most (or a longer one alone)."""
 CHUNK = 1 << 18
 """Tokens in a chunk of the file, and in memory before they are written."""
-BYTES_PER_TOKEN = 4
-"""Of a text, about: English has so many."""
+BYTES_PER_TOKEN = 8
+"""Of a text, at most, as a mean: English has four."""
 STOP, SKIP = "stop", "skip"
 TOKEN_PART = Schema(
     "corpus/parts/{part}.h5",

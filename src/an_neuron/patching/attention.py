@@ -120,7 +120,9 @@ def shared_prefix_attention(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     shared = (prefix.keys[layer], prefix.values[layer]) if layer in prefix.keys else None
     plain = prefix.change is unchanged and softcap is None and s_aux is None
-    fused = fused_on(query.device) if plain and _may_fuse(query, value) else None
+    of_all_heads = attention_mask is None or attention_mask.shape[1] == 1
+    fits = plain and of_all_heads and _may_fuse(query, value)
+    fused = fused_on(query.device, query.shape[1] // key.shape[1], query.shape[-1]) if fits else None
     if fused is not None:
         return fused.attention(query, key, value, shared, attention_mask, scaling), None
 
@@ -154,15 +156,19 @@ def _may_fuse(query: Tensor, value: Tensor) -> bool:
 
 
 @cache
-def fused_on(device: torch.device) -> ModuleType | None:
-    """Return the kernels of `fused` if they work on a GPU, are as exact as torch's operations, and faster."""
+def fused_on(device: torch.device, group: int = 1, d_head: int = 64) -> ModuleType | None:
+    """Return the kernels of `fused` if they work on a GPU, are as exact as torch's operations, and faster.
+
+    They are tried with heads of a width, so many of which share a key head.
+    """
     if device.type != "cuda":
         return None
     try:
         from an_neuron.patching import fused
 
         chance = torch.Generator(device).manual_seed(0)
-        query, key, value = torch.randn(3, TRIED_ROWS, 8, 4, 64, device=device, generator=chance)
+        draw = partial(torch.randn, device=device, generator=chance)
+        query, (key, value) = draw(TRIED_ROWS, 8 * group, 4, d_head), draw(2, TRIED_ROWS, 8, 4, d_head)
         shared = key[:2, :, :3].unbind()
         one = partial(fused.attention, query, key, value, shared, None, 0.1)
         other = partial(_by_torch, query, key, value, shared, 0.1, partial(torch.softmax, dim=-1))

@@ -1,8 +1,8 @@
 """Kernels for GPUs: attention of many rows behind a shared prefix, and changes in bfloat16.
 
-What torch does in a dozen of operations, with as many passes over memory, attention does in one: a program for some
-rows and a key head reads their queries, keys and values once, and the shared ones from the cache. Products are made of
-three in TF32, which together are as exact as float32.
+What takes torch a dozen operations, each a pass over memory, is one kernel here: a program for some rows and a key head
+reads their queries, keys and values once, and the shared ones from the cache. Each product is made of three in TF32,
+which together are as exact as float32.
 """
 
 import torch

@@ -125,7 +125,8 @@ def _measured(model: WaveModel, run: Run, metric: Metric) -> Tensor:
 class Prefixes:
     """The last few prefixes that were recorded in one call, which prompt pairs of the same first tokens share."""
 
-    KEPT = 8
+    KEPT = 2048
+    """Tokens of all prompts that are kept, of the last one whatever its length."""
 
     def __init__(self) -> None:
         self._recorded: dict[tuple[int, ...], tuple[DynamicCache, SharedPrefix]] = {}
@@ -135,8 +136,8 @@ class Prefixes:
         key = len(ids), *ids[:length]
         if key not in self._recorded:
             self._recorded[key] = record_prefix(model, ids, length)
-            for oldest in [*self._recorded][: -self.KEPT]:
-                del self._recorded[oldest]
+            while len(self._recorded) > 1 and sum(length for length, *_ in self._recorded) > self.KEPT:
+                del self._recorded[next(iter(self._recorded))]
         return self._recorded[key]
 
 

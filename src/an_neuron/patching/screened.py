@@ -228,7 +228,7 @@ def screening_sentence(attributes: Mapping[str, Any]) -> str:
     first, drawn, left = (int(attributes[name]) for name in ("screened", "drawn", "unmeasured"))
     return (
         f"{first + drawn:,} of {first + drawn + left:,} neurons were patched: the {first:,} that attribution puts "
-        f"first, and {drawn:,} of the others, drawn at random."
+        f"first, or the study names, and {drawn:,} of the others, drawn at random."
     )
 
 
@@ -239,7 +239,7 @@ def bound_sentence(attributes: Mapping[str, Any]) -> str:
     exceeding, rank = int(attributes["exceeding"]), min(RANK, int(attributes["screened"]))
     exceed = f"{exceeding:,} exceed" if exceeding > 1 else f"{exceeding or 'none'} exceeds"
     return (
-        f"Of those drawn {exceed} an absolute recovery of {float(attributes['least']):.3g} (number {rank} among those "
-        f"that attribution puts first, or rounding where that is more): with {CONFIDENCE_SAID} confidence at most "
-        f"{int(attributes['at_most']):,} of the {int(attributes['unmeasured']):,} that were not patched do."
+        f"Of the neurons drawn at random {exceed} an absolute recovery of {float(attributes['least']):.3g} (number "
+        f"{rank} among those that attribution puts first, or rounding where that is more): with {CONFIDENCE_SAID} "
+        f"confidence at most {int(attributes['at_most']):,} of the {int(attributes['unmeasured']):,} that were not patched do."
     )

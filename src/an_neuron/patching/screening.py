@@ -75,7 +75,7 @@ class Screening:
             return f"{measured}; nothing is left to be missed."
         return (
             f"{measured}: the {self.screened:,} that attribution puts first, and {drawn:,} of the others, drawn at "
-            f"random. Of those drawn {self.exceeding:,} exceed an absolute recovery of {self.least:.3g}; with "
+            f"random. Of the neurons drawn {self.exceeding:,} exceed an absolute recovery of {self.least:.3g}; with "
             f"{self.confidence:.0%} confidence at most {self.at_most:,} of the {left:,} not measured do."
         )
 
@@ -202,7 +202,7 @@ def patch_screened(
     if not len(here.layer):  # then only the prompts are measured
         ends = [[float(engine.ordinary.run(ids, metric)) for ids in pair] for pair in _ends(prompt_pairs)]
         clean, corrupted = torch.tensor(ends).T
-        return Sweep(clean, corrupted, patched, axes=axes)
+        return Sweep(clean, corrupted, patched, way="ordinary", axes=axes)
     sweep = patch_listed_neurons(engine, prompt_pairs, metric, here.neurons())
     row = {layer: number for number, layer in enumerate(layers)}
     patched[:, [row[layer] for layer in here.layer.tolist()], here.index.tolist()] = sweep.patched
@@ -218,8 +218,11 @@ def _ranked(
 ) -> list[tuple[int, int]]:
     """Return all neurons of some layers, those of the largest absolute estimate first."""
     sites = [(layer, "post") for layer in layers]
-    effects = attribute(engine.ordinary, prompt_pairs, metric, sites)
-    estimates = [effects[site].sum(1).mean(0) for site in sites]
+    estimates = [torch.zeros(engine.ordinary.n_items(*site) or 0) for site in sites]
+    for pair in prompt_pairs:  # one at a time: effects by position take much memory
+        effects = attribute(engine.ordinary, [pair], metric, sites)
+        for estimate, site in zip(estimates, sites, strict=True):
+            estimate += effects[site][0].sum(0).cpu()
     numbers = [(layer, index) for layer, values in zip(layers, estimates, strict=True) for index in range(len(values))]
     order: Tensor = torch.cat(estimates).abs().argsort(descending=True, stable=True)
     return [numbers[number] for number in order.tolist()]

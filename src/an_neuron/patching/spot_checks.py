@@ -1,8 +1,8 @@
 """Spot checks: some patches of every sweep, measured again the ordinary way.
 
 The fast way's result must be that of one ordinary forward per patch. Arguments about architectures are not enough, so
-both prompts and some patches of each site are run again, one at a time, on the model as transformers runs it; where the
-values differ by more than rounding, nothing is reported.
+both prompts and some patches of each site are run again, each a row of a batch, on the model as transformers runs it;
+where the values differ by more than rounding, nothing is reported.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from an_neuron.patching.waves import rows_per_wave
 
 LAYER_RANGES = 3
 PATCHES = 9
-"""Patches that are measured again, of all sites together; with both prompts and the source a dozen forwards."""
+"""Patches that are measured again, of all sites together: in one batch, or in several where the device holds fewer."""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ def patch_both_ways(
 class OpenPromptPairs:
     """Prompt pairs whose runs are recorded once, so that sets may be patched in them again and again.
 
+    All runs are held at once, on the model's device: of each prompt pair two, at the sites.
+
     Parameters
     ----------
     engine

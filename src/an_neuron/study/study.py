@@ -182,7 +182,7 @@ class Study:
             return UNKNOWN
 
     def swept_layers(self, shape: Shape) -> list[int]:
-        """Return the layers whose neurons are all patched: those that the study lists, or all."""
+        """Return the layers that are swept, or that a screen chooses from: those that the study lists, or all."""
         return list(range(shape.n_layers) if self.layers is None else self.layers)
 
     def screened(self, layers: Iterable[int]) -> int | None:

@@ -177,7 +177,7 @@ def test_rows_are_as_long_as_the_model_reads_but_at_most_2048():
 
 
 def test_bytes_of_tokens_are_those_of_the_text_or_of_the_rows_wanted():
-    """Four bytes of text are about a token, which takes four bytes; 3 rows of 5 hold 12 tokens besides BOS."""
-    assert Packing(ROWS, 5).least_bytes(1000) == 1000
+    """Eight bytes of text are a token at least, which takes four bytes; 3 rows of 5 hold 12 tokens besides BOS."""
+    assert Packing(ROWS, 5).least_bytes(1000) == 500
     assert Packing(ROWS, 5, 3).least_bytes(1000) == 48
-    assert Packing(ROWS, 5, 3).least_bytes(20) == 20
+    assert Packing(ROWS, 5, 3).least_bytes(20) == 8

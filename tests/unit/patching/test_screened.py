@@ -188,15 +188,16 @@ def test_sentences_tell_what_was_patched_and_what_may_have_been_missed():
     recovery = np.array([0.5] + [0.25] * 11 + [0.125, 0.5, 0.0])
     attributes = screening(chosen, recovery, 1e-6)
     assert screening_sentence(attributes) == (
-        "15 of 1,000 neurons were patched: the 12 that attribution puts first, and 3 of the others, drawn at random."
+        "15 of 1,000 neurons were patched: the 12 that attribution puts first, or the study names, and 3 of the "
+        "others, drawn at random."
     )
     assert bound_sentence(attributes) == (
-        "Of those drawn 1 exceeds an absolute recovery of 0.25 (number 10 among those that attribution puts first, or "
-        f"rounding where that is more): with 95 % confidence at most {attributes['at_most']} of the 985 that were not "
-        "patched do."
+        "Of the neurons drawn at random 1 exceeds an absolute recovery of 0.25 (number 10 among those that attribution "
+        f"puts first, or rounding where that is more): with 95 % confidence at most "
+        f"{attributes['at_most']} of the 985 that were not patched do."
     )
-    assert "Of those drawn none exceeds" in bound_sentence({**attributes, "exceeding": 0})
-    assert "Of those drawn 2 exceed an" in bound_sentence({**attributes, "exceeding": 2})
+    assert "Of the neurons drawn at random none exceeds" in bound_sentence({**attributes, "exceeding": 0})
+    assert "Of the neurons drawn at random 2 exceed an" in bound_sentence({**attributes, "exceeding": 2})
     every = screening(Screened(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool), 0), np.zeros(0), 1e-6)
     assert screening_sentence(every) == bound_sentence(every) == screening_sentence({}) == ""
 

@@ -97,7 +97,7 @@ def test_the_first_by_attribution_and_a_sample_are_measured_exactly(engine, exac
     assert frame["drawn"].sum() == 10
     assert repr(found) == (
         "22 of 48 neurons were patched exactly: the 12 that attribution puts first, and 10 of the others, drawn at "
-        f"random. Of those drawn {found.exceeding} exceed an absolute recovery of {found.least:.3g}; with 95% "
+        f"random. Of the neurons drawn {found.exceeding} exceed an absolute recovery of {found.least:.3g}; with 95% "
         f"confidence at most {found.at_most} of the 26 not measured do."
     )
 

@@ -128,12 +128,12 @@ def test_a_screen_is_told_and_what_it_may_have_missed(tables):
     text = finding(tables(recovery=np.array([[0.0, 0.75], [np.nan, -0.25]]), precision=EXACT | screened), 4, 1)
     assert (
         "(clean 3.00, corrupted -1.50): the largest of 3 neurons that were patched.\n3 of 4 neurons were patched: the "
-        "2 that attribution puts first, and 1 of the others, drawn at random.\n"
+        "2 that attribution puts first, or the study names, and 1 of the others, drawn at random.\n"
     ) in text
     assert (
-        "What is weak, or does not hold:\n- Of those drawn none exceeds an absolute recovery of 0.25 (number 2 among "
-        "those that attribution puts first, or rounding where that is more): with 95 % confidence at most 1 of the 1 "
-        "that were not patched do.\n"
+        "What is weak, or does not hold:\n- Of the neurons drawn at random none exceeds an absolute recovery of 0.25 "
+        "(number 2 among those that attribution puts first, or rounding where that is more): with 95 % confidence at most 1 "
+        "of the 1 that were not patched do.\n"
     ) in text
     assert "that were patched" not in finding(tables(), 4, 1)
 
