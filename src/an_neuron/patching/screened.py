@@ -241,5 +241,6 @@ def bound_sentence(attributes: Mapping[str, Any]) -> str:
     return (
         f"Of the neurons drawn at random {exceed} an absolute recovery of {float(attributes['least']):.3g} (number "
         f"{rank} among those that attribution puts first, or rounding where that is more): with {CONFIDENCE_SAID} "
-        f"confidence at most {int(attributes['at_most']):,} of the {int(attributes['unmeasured']):,} that were not patched do."
+        f"confidence at most {int(attributes['at_most']):,} of the {int(attributes['unmeasured']):,} that were not "
+        "patched do."
     )

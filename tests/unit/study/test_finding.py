@@ -132,8 +132,8 @@ def test_a_screen_is_told_and_what_it_may_have_missed(tables):
     ) in text
     assert (
         "What is weak, or does not hold:\n- Of the neurons drawn at random none exceeds an absolute recovery of 0.25 "
-        "(number 2 among those that attribution puts first, or rounding where that is more): with 95 % confidence at most 1 "
-        "of the 1 that were not patched do.\n"
+        "(number 2 among those that attribution puts first, or rounding where that is more): with 95 % confidence "
+        "at most 1 of the 1 that were not patched do.\n"
     ) in text
     assert "that were patched" not in finding(tables(), 4, 1)
 
