@@ -38,8 +38,9 @@ class OrdinaryModel(Blocks):
     def __init__(self, bridge: TransformerBridge) -> None:
         super().__init__(bridge, "eager")
         self._last: dict[str, Any] = {"use_cache": False}
-        if "logits_to_keep" in signature(self.model.forward).parameters:  # transformers' own, as when it generates
-            self._last["logits_to_keep"] = 1
+        if "logits_to_keep" in signature(self.model.forward).parameters:
+            # By its index: told a number, Gemma 4's last blocks compute no other position.
+            self._last["logits_to_keep"] = torch.tensor([-1], device=self.device)
         self._check_causal()
 
     @torch.inference_mode()
