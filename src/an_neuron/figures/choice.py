@@ -15,11 +15,10 @@ from an_neuron.figures.style import (
     TOP_PREDICTION_COLORS,
     add_reference,
     add_subtitle,
+    drawn_of,
     empty_figure,
     hover,
-    limit,
     markers,
-    thinned,
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_and_token, visible
@@ -128,7 +127,7 @@ def _correlation(attributes: Mapping[str, Any]) -> str:
 
 def _drawn(pixels: np.ndarray, static: bool) -> np.ndarray:
     """Choose the points to be drawn, [n] booleans."""
-    return thinned(pixels, np.zeros(len(pixels), dtype=bool), limit(static))
+    return drawn_of(pixels, np.zeros(len(pixels), dtype=bool), static)
 
 
 def _real_share(table: Table, place: np.ndarray) -> go.Bar:

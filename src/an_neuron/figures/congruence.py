@@ -7,13 +7,12 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from an_neuron.figures.labels import Frame, Labels, annotate, padded
-from an_neuron.figures.style import MARK_COLOR, MARKER_RADIUS, empty_figure, hover, markers
+from an_neuron.figures.style import MARK_COLOR, MARKER_RADIUS, drawn_of, empty_figure, hover, markers
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.look import named
 from an_neuron.files.texts import token_labels
@@ -38,7 +37,7 @@ def neuron_dot_vocab_fig(table: Table, static: bool = True) -> go.Figure:
     title = named(f"W_out of Neuron {layer}.{neuron} · W_U of Each Token", original)
     template = hover("<b>%{hovertext}</b>", "", "Token=%{x}", "Dot Product=%{y}")
     values = table["W_out_dot_W_U"]
-    figure = _token_scatter(title, "Dot Product", values, static, hovertext=tokens, hovertemplate=template)
+    figure = _token_scatter(title, "Dot Product", values, static, template, hovertext=tokens)
     _label_highest(figure, values, tokens, LABELLED_TOKENS)
     return figure
 
@@ -61,21 +60,25 @@ def most_similar_neurons_fig(table: Table, static: bool = True) -> go.Figure:
     title = named("How Far Each Token's Most Congruent Neuron Is Ahead of the Next", original)
     axis = named("Congruence: best − second best neuron", "Top 2 Dot Product Difference")
     template = hover("<b>%{hovertext}</b>", "", "Token=%{customdata} (%{x})", f"{axis}=%{{y}}")
-    figure = _token_scatter(
-        title, axis, difference, static, hovertext=neurons, customdata=tokens, hovertemplate=template
-    )
+    figure = _token_scatter(title, axis, difference, static, template, hovertext=neurons, customdata=tokens)
     if 3 <= np.nanmax(difference) <= 20:  # outside of it, ticks at each whole number are too few or too many
         figure.update_yaxes(dtick=1)
     _label_highest(figure, difference, tokens, LABELLED_SIMILARITIES)
     return figure
 
 
-def _token_scatter(title: str, y_title: str, values: np.ndarray, static: bool, **options: Any) -> go.Figure:
+def _token_scatter(
+    title: str, y_title: str, values: np.ndarray, static: bool, template: str, **of_each: Sequence[str]
+) -> go.Figure:
     """Return a figure with a point per token, at its id: different ids may have the same text."""
     ids = np.arange(len(values))
     frame = Frame(padded(ids, 0.03), padded(values, 0.08))
     figure = empty_figure(title, "Token", y_title, frame)
-    figure.add_trace(markers(ids, values, static, marker_color=MARK_COLOR, **options))
+    drawn = drawn_of(frame.pixels(ids, values), np.zeros(len(ids), dtype=bool), static)
+    told = {name: np.asarray(texts)[drawn] for name, texts in of_each.items()}
+    figure.add_trace(
+        markers(ids[drawn], values[drawn], static, marker_color=MARK_COLOR, hovertemplate=template, **told)
+    )
     return figure
 
 

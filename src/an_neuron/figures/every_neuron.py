@@ -14,12 +14,11 @@ from an_neuron.figures.style import (
     MARK_COLOR,
     MARKER_RADIUS,
     add_subtitle,
+    drawn_of,
     empty_figure,
     hover,
-    limit,
     markers,
     ring,
-    thinned,
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_name, token_labels, visible
@@ -51,7 +50,7 @@ def answer_dot_neurons_fig(table: Table, studied: tuple[int, int], static: bool 
     ringed = studied[0] * d_mlp + studied[1]
     best = np.argsort(-np.abs(flat), kind="stable")[:LABELLED_NEURONS]
     labelled = best if ringed in best else np.append(best, ringed)
-    drawn = thinned(frame.pixels(place, flat), np.isin(np.arange(len(flat)), labelled), limit(static))
+    drawn = drawn_of(frame.pixels(place, flat), np.isin(np.arange(len(flat)), labelled), static)
     names = [neuron_name(*divmod(number, d_mlp)) for number in range(len(flat))]
     figure.add_trace(
         markers(

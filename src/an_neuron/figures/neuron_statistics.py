@@ -10,12 +10,11 @@ from an_neuron.figures.labels import MARGIN, Frame, Labels, annotate, padded
 from an_neuron.figures.style import (
     MARKER_RADIUS,
     add_subtitle,
+    drawn_of,
     empty_figure,
     hover,
-    limit,
     markers,
     ring,
-    thinned,
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import neuron_and_token, neuron_name
@@ -50,7 +49,7 @@ def neuron_statistics_fig(table: Table, studied: Mapping[str, Any], static: bool
         "How Active Each Neuron Is Over the Corpus", FIRES[bool(table.attributes["signed"])], "Kurtosis", frame
     )
     marked = (values["layer"] == studied["layer"]) & (values["index"] == studied["index"])
-    drawn = thinned(frame.pixels(x, y), marked, limit(static))
+    drawn = drawn_of(frame.pixels(x, y), marked, static)
     figure.add_trace(_points({name: column[drawn] for name, column in values.items()}, static))
     figure.update_xaxes(type="log", dtick=1, zeroline=False)
     figure.update_yaxes(type="log", dtick=1, zeroline=False)

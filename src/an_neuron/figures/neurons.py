@@ -18,16 +18,14 @@ import plotly.graph_objects as go
 
 from an_neuron.figures.labels import MARGIN, Frame, Labels, add_box, add_text, along, annotate, padded, text_size
 from an_neuron.figures.style import (
-    BROWSER_LIMIT,
     REFERENCE_COLOR,
-    STATIC_LIMIT,
     STRONG_COLOR,
     add_subtitle,
+    drawn_of,
     empty_figure,
     hover,
     markers,
     state_thinning,
-    thinned,
 )
 from an_neuron.files.hdf5 import Table
 from an_neuron.files.texts import spellings_of, token_labels
@@ -48,8 +46,8 @@ TICK_PIXELS = 20  # the least room for a layer's number
 def neuron_map_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw the recovery after patching each neuron of the model, layer beside layer, and label those that stand out.
 
-    Neurons of the table's list are red and larger. A static file with more than `STATIC_LIMIT` points draws them, the
-    `ALWAYS_DRAWN` largest and of the others one wherever they overlap; a browser draws all up to `BROWSER_LIMIT`.
+    Neurons of the table's list are red and larger. A static file of many points draws them, the `ALWAYS_DRAWN`
+    largest and of the others one wherever they overlap; a browser draws all up to its limit.
 
     Parameters
     ----------
@@ -93,8 +91,8 @@ def attribution_fig(table: Table, static: bool = True) -> go.Figure:
     """Draw each neuron's exact recovery against attribution patching's estimate, and label the worst misses.
 
     Both axes have the same range, so the line at which both agree runs from corner to corner. A static file with more
-    than `STATIC_LIMIT` points draws the `ALWAYS_DRAWN` largest (by the larger of both values), the labelled ones, and
-    of the others one wherever they overlap; a browser draws all up to `BROWSER_LIMIT`.
+    than `TELLABLE` points draws the `ALWAYS_DRAWN` largest (by the larger of both values), the labelled ones, and
+    of the others one wherever they overlap; a browser draws all up to its limit.
 
     Parameters
     ----------
@@ -195,8 +193,8 @@ def _drawn(figure: go.Figure, pixels: np.ndarray, strength: np.ndarray, keep: np
     """Choose the points to be drawn, [n] booleans, and state it: the strongest, `keep`, and a share of the others."""
     always = keep.copy()
     always[np.argsort(-strength, kind="stable")[:ALWAYS_DRAWN]] = True
-    drawn = thinned(pixels, always, STATIC_LIMIT if static else BROWSER_LIMIT)
-    how = f"the {ALWAYS_DRAWN:,} largest in size, the red ones, and one of the others wherever they overlap"
+    drawn = drawn_of(pixels, always, static)
+    how = f"one of those that overlap, and the {ALWAYS_DRAWN:,} largest in size"
     state_thinning(figure, drawn, how)
     return drawn
 

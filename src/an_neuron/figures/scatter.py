@@ -67,10 +67,13 @@ def _drawn(figure: go.Figure, pixels: np.ndarray, red: np.ndarray, static: bool)
         add_subtitle(figure, f"all {len(red):,} points drawn" if len(red) else "no activation is positive")
         return np.ones(len(red), dtype=bool)
     if red.sum() <= most // 2:
-        drawn, how = thinned(pixels, red, most, square), "all red ones, and one of the blue ones wherever they overlap"
+        drawn, how = (
+            thinned(pixels, red, most, square=square),
+            "all red ones, and one of the blue ones wherever they overlap",
+        )
     else:
         drawn, how = np.empty(len(red), dtype=bool), "one of each colour wherever they overlap"
         for chosen in (red, ~red):
-            drawn[chosen] = thinned(pixels[chosen], np.zeros(chosen.sum(), dtype=bool), most // 2, square)
+            drawn[chosen] = thinned(pixels[chosen], np.zeros(chosen.sum(), dtype=bool), most // 2, square=square)
     state_thinning(figure, drawn, how)
     return drawn

@@ -19,6 +19,7 @@ TOP_PREDICTION_COLORS = {False: MARK_COLOR, True: STRONG_COLOR}
 
 WEBGL_ABOVE = 5_000  # points in a browser
 STATIC_LIMIT = 50_000  # points in a static file; above it some of those that overlap are left out
+TELLABLE = 10_000  # points in a static file, above which of those on one pixel one is drawn
 BROWSER_LIMIT = 300_000
 """Points in a browser: 12 MB that show in 3 to 5 seconds. A million would be 30 MB and take 6 to 12."""
 
@@ -102,7 +103,14 @@ def strong_cells(frame: Frame, recovery: np.ndarray) -> np.ndarray:
     return np.vstack([np.empty((0, 2))] + [frame.pixels(positions + dx, layers + dy) for dx in spread for dy in spread])
 
 
-def thinned(pixels: np.ndarray, keep: np.ndarray, limit: int, square: float = 1.0) -> np.ndarray:
+def drawn_of(pixels: np.ndarray, keep: np.ndarray, static: bool) -> np.ndarray:
+    """Choose what a figure draws: in a static file of many points one per pixel; see `thinned`."""
+    return thinned(pixels, keep, limit(static), min(TELLABLE, STATIC_LIMIT) if static else BROWSER_LIMIT)
+
+
+def thinned(
+    pixels: np.ndarray, keep: np.ndarray, limit: int, tellable: int | None = None, square: float = 1.0
+) -> np.ndarray:
     """Choose what to draw of more points than `limit`.
 
     Parameters
@@ -111,6 +119,8 @@ def thinned(pixels: np.ndarray, keep: np.ndarray, limit: int, square: float = 1.
         Where the points lie, [n, 2].
     keep
         Which of them are drawn in any case, [n].
+    tellable
+        Up to so many points all are drawn, `limit` if None; above it one per square.
     square
         The least side of the squares in pixels; less than 1 where one can zoom in.
 
@@ -120,13 +130,15 @@ def thinned(pixels: np.ndarray, keep: np.ndarray, limit: int, square: float = 1.
         [n] booleans: all points to be kept, and one of the others per square, as large as need be.
     """
     drawn = np.ones(len(pixels), dtype=bool)
-    others = max(limit - int(keep.sum()), limit // 10)
-    while len(drawn) > limit and (drawn & ~keep).sum() > others:
+    if len(drawn) <= (limit if tellable is None else tellable):
+        return drawn
+    others, first_time = max(limit - int(keep.sum()), limit // 10), True
+    while first_time or (drawn & ~keep).sum() > others:
         cells = np.floor(pixels / square).astype(np.int64)
         _, first = np.unique(cells[:, 0] * 100_000 + cells[:, 1] + keep * 10**12, return_index=True)
         drawn = keep.copy()
         drawn[first] = True
-        square *= 1.25
+        square, first_time = 1.25 * square, False
     return drawn
 
 

@@ -4,6 +4,7 @@ import pytest
 from figure_reading import arrows, frame_of, points, table_of, texts_in, titles
 
 from an_neuron.figures import neurons as neuron_figures
+from an_neuron.figures import style
 from an_neuron.figures.labels import box_around, overlap
 from an_neuron.figures.style import STATIC_LIMIT
 
@@ -106,7 +107,7 @@ def test_thinning_keeps_large_and_listed_neurons_and_every_place_and_is_stated()
     figure = neuron_figures.neuron_map_fig(neuron_map(recovery, range(20), top))
     drawn = points(figure)
     assert drawn <= STATIC_LIMIT < recovery.size
-    statement = "the 1,000 largest in size, the red ones, and one of the others wherever they overlap"
+    statement = "one of those that overlap, and the 1,000 largest in size"
     assert figure.layout.title.subtitle.text == f"{drawn:,} of 100,000 points drawn: {statement}"
     kept = {place for trace in figure.data for place in places(trace)}
     assert len(kept) == drawn, "no neuron is drawn twice"
@@ -130,7 +131,7 @@ def test_a_browser_gets_every_neuron_in_webgl_even_the_red_ones_which_would_be_h
 
 
 def test_a_browser_that_would_get_too_many_is_told_so(monkeypatch):
-    monkeypatch.setattr(neuron_figures, "BROWSER_LIMIT", 50_000)
+    monkeypatch.setattr(style, "BROWSER_LIMIT", 50_000)
     figure = neuron_figures.neuron_map_fig(neuron_map(large(), range(20), [(3, 13, [" an"])]), static=False)
     assert points(figure) < 50_000
     assert f"{points(figure):,} of 100,000 points drawn" in figure.layout.title.subtitle.text
@@ -218,7 +219,8 @@ def test_thinned_attribution_keeps_what_is_large_in_either_value():
     approximate[5, 5:7] = [-0.2, 0.04]
     table = attribution(exact, approximate, range(20))
     figure = neuron_figures.attribution_fig(table)
-    assert f"{points(figure):,} of 100,000 points drawn: the 1,000 largest" in figure.layout.title.subtitle.text
+    stated = f"{points(figure):,} of 100,000 points drawn: one of those that overlap, and the 1,000 largest in size"
+    assert stated in figure.layout.title.subtitle.text
     assert points(figure) < STATIC_LIMIT
     kept = {place for trace in figure.data for place in places(trace)}
     assert {(3, 10), (3, 11), (3, 12), (3, 13), (5, 5), (5, 6)} <= kept
