@@ -160,6 +160,22 @@ def test_without_scripts_texts_and_tables_are_there(opened, page_file):
     assert page.locator("#top-neurons tbody tr").count() == 2
 
 
+def test_a_card_that_is_asked_for_while_figures_are_drawn_stops_none(opened, page_file, tmp_path):
+    ask = """<script>addEventListener("load", () => {
+        const react = Plotly.react; let once = () => { once = null; showCard("0.1", false); };
+        Plotly.react = (...all) => { once?.(); return react(...all); };
+    });</script></body>"""
+    folder = tmp_path / "results" / "orchard"
+    folder.mkdir(parents=True)
+    shutil.copytree(page_file.parents[1] / "assets", folder.parent / "assets")
+    text = page_file.read_text(encoding="utf-8")
+    (folder / "index.html").write_text(text.replace("</body>", ask), encoding="utf-8")
+    page = opened(folder / "index.html")
+    expect(page.locator("#the-card h3").first).to_have_text("Neuron 0.1")
+    assert page.locator(".plot .main-svg").count() > 0
+    assert page.locator(".plot:not(.js-plotly-plot)").count() == 0
+
+
 def test_no_token_is_markup(opened, page_file, tmp_path):
     """Texts of a hostile tokenizer and corpus, where the page's script puts them."""
     hostile = "<img src=x onerror=fail()>&lt;i&gt;</script>"

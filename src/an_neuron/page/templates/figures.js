@@ -198,7 +198,7 @@ function paperWidth(element) {
 }
 
 function draw(id) {
-  const [figure, of, listen] = FIGURES[id], element = document.getElementById(id);
+  const [figure, of, listen] = FIGURES[id] ?? [], element = document.getElementById(id); // a card may have gone meanwhile
   if (!element || !of || typeof Plotly === "undefined") return null;
   const width = printing ? paperWidth(element) : element.clientWidth;
   const [traces, layout] = figure(of, width);
@@ -221,9 +221,10 @@ const drawAll = () => Promise.all(Object.keys(FIGURES).map(draw));
 async function begin() {
   document.getElementById("no-plotly").hidden = typeof Plotly !== "undefined";
   if (typeof Plotly === "undefined") return;
-  for (const id of Object.keys(FIGURES)) {
+  const away = id => Math.abs(document.getElementById(id)?.getBoundingClientRect().top ?? 0);
+  for (const id of Object.keys(FIGURES).sort((one, other) => away(one) - away(other))) { // what is looked at comes first
     await draw(id);
-    await new Promise(done => setTimeout(done)); // the page answers between two figures
+    await new Promise(done => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 1000 })); // whoever does something comes first
   }
   performance.mark("figures-drawn");
   root.dataset.figures = "drawn";
