@@ -143,7 +143,7 @@ def draw(rows: list[tuple[int, str, Row]], path: Path) -> None:
     from an_neuron.figures.style import add_subtitle, empty_figure
 
     most = 1.05 * max(row["megabytes"] for *_, row in rows)
-    longest = 1.3 * max(row["tokens"] for *_, row in rows) / 1e6
+    longest = 1.45 * max(row["tokens"] for *_, row in rows) / 1e6
     frame = Frame((0, longest), (0, most), MARGIN)
     figure = empty_figure("Peak Memory of Tokenizing", "Tokens of the Corpus (Millions)", "Megabytes", frame)
     colors = {"an_neuron": "#d62728", "datasets": "#1f77b4", "whole text": "#7f7f7f"}
