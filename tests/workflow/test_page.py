@@ -161,10 +161,13 @@ def test_without_scripts_texts_and_tables_are_there(opened, page_file):
 
 
 def test_a_card_that_is_asked_for_while_figures_are_drawn_stops_none(opened, page_file, tmp_path):
-    ask = """<script>addEventListener("load", () => {
-        const react = Plotly.react; let once = () => { once = null; showCard("0.1", false); };
-        Plotly.react = (...all) => { once?.(); return react(...all); };
-    });</script></body>"""
+    ask = """<script>
+        let wrapped;
+        Object.defineProperty(window, "Plotly", { get: () => wrapped, set: read => {
+            let once = () => { once = null; showCard("0.1", false); };
+            wrapped = { ...read, react: (...all) => { once?.(); return read.react(...all); } };
+        } });
+    </script></body>"""
     folder = tmp_path / "results" / "orchard"
     folder.mkdir(parents=True)
     shutil.copytree(page_file.parents[1] / "assets", folder.parent / "assets")

@@ -172,7 +172,7 @@ def test_missing_key_is_named_with_what_belongs_there(config, orchard):
         (
             "sweep",
             {"screen": 0},
-            "studies.orchard.sweep.screen: 0 cannot be; expected: how many neurons are patched because attribution puts them first, at",
+            "studies.orchard.sweep.screen: 0 cannot be; expected: how many neurons are patched because",
         ),
         ("sweep", {"screen": 9, "sample": 0}, "studies.orchard.sweep.sample: 0 cannot be; expected: how many of the"),
         ("sweep", {"sample": 9}, "studies.orchard.sweep.sample: has no meaning without screen; add screen, or"),

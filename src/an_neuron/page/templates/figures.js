@@ -224,7 +224,7 @@ async function begin() {
   const away = id => Math.abs(document.getElementById(id)?.getBoundingClientRect().top ?? 0);
   for (const id of Object.keys(FIGURES).sort((one, other) => away(one) - away(other))) { // what is looked at comes first
     await draw(id);
-    await new Promise(done => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 1000 })); // whoever does something comes first
+    await new Promise(done => idle(done, { timeout: 1000 })); // whoever does something comes first
   }
   performance.mark("figures-drawn");
   root.dataset.figures = "drawn";
@@ -236,8 +236,13 @@ function forPaper(begins) {
   drawAll();
 }
 
+// plotly.js takes a second to read: texts, tables and cards answer before it does.
+const { plotly } = document.currentScript.dataset, idle = window.requestIdleCallback ?? setTimeout;
+addEventListener("load", () => idle(() => {
+  document.body.append(Object.assign(document.createElement("script"), { src: plotly, onload: begin, onerror: begin }));
+}, { timeout: 500 }));
+
 let lastWidth = innerWidth, waiting;
-addEventListener("load", begin);
 addEventListener("resize", () => {
   clearTimeout(waiting);
   if (innerWidth !== lastWidth) waiting = setTimeout(() => { lastWidth = innerWidth; drawAll(); }, 150);
