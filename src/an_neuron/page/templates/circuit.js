@@ -51,7 +51,7 @@ function fadeOthers(element, { nodes, edges }) {
 }
 
 function circuitFigure(of, width) {
-  const { nodes, logits, columns, layers } = of, narrow = width < NARROW, share = narrow ? 0.7 : 1, margin = { l: narrow ? 84 : 100, r: 12, t: narrow ? 84 : 44, b: 60 };
+  const { nodes, logits, columns, layers } = of, narrow = width < NARROW, share = narrow ? 0.7 : 1, margin = { l: narrow ? 98 : 116, r: 12, t: narrow ? 84 : 44, b: 60 };
   const radius = node => share * Math.max(5.5, 17 * Math.sqrt(Math.min(1, Math.abs(node.total ?? 0))));
   const range = [[-0.5, logits.x + (narrow ? 0.7 : 0.9)], [-0.7, logits.y + 0.6]], height = margin.t + margin.b + 48 * (layers.length + 1.3), size = [width - margin.l - margin.r, height - margin.t - margin.b];
   const strong = [...nodes].sort((one, other) => Math.abs(other.total) - Math.abs(one.total));
