@@ -51,7 +51,7 @@ function fadeOthers(element, { nodes, edges }) {
 }
 
 function circuitFigure(of, width) {
-  const { nodes, logits, columns, layers } = of, narrow = width < NARROW, share = narrow ? 0.7 : 1, margin = { l: narrow ? 98 : 116, r: 12, t: narrow ? 84 : 44, b: 60 };
+  const { nodes, logits, columns, layers } = of, narrow = width < NARROW, share = narrow ? 0.7 : 1, margin = { l: narrow ? 84 : 116, r: 12, t: narrow ? 84 : 44, b: 60 };
   const radius = node => share * Math.max(5.5, 17 * Math.sqrt(Math.min(1, Math.abs(node.total ?? 0))));
   const range = [[-0.5, logits.x + (narrow ? 0.7 : 0.9)], [-0.7, logits.y + 0.6]], height = margin.t + margin.b + 48 * (layers.length + 1.3), size = [width - margin.l - margin.r, height - margin.t - margin.b];
   const strong = [...nodes].sort((one, other) => Math.abs(other.total) - Math.abs(one.total));
@@ -61,7 +61,7 @@ function circuitFigure(of, width) {
   const kinds = Object.keys(SYMBOLS).map(kind => nodeTrace(kind, nodes, radius)).filter(trace => trace.x.length);
   return [[...edgeTraces(of, share), star, ...kinds, ...signs()], layoutOf(height, margin, { annotations: [goal, ...labels].map(text => ({ ...text, bgcolor: `${color("page")}b3`, borderpad: 0 })), showlegend: true, legend: { ...legend, itemsizing: "constant", itemclick: false, itemdoubleclick: false },
     xaxis: { range: range[0], showgrid: false, zeroline: false, tickvals: columns.map(column => column.x), ticktext: columns.map(column => plain(column.text)), tickangle: narrow && columns.length > 3 ? -40 : 0, title: narrow ? undefined : { text: "token", standoff: 8 } },
-    yaxis: { range: range[1], zeroline: false, tickvals: layers.map((_, row) => row), ticktext: layers.map(String), title: { text: "layer", standoff: 6 } } })];
+    yaxis: { range: range[1], zeroline: false, tickvals: layers.map((_, row) => row), ticktext: layers.map(String), title: { text: narrow ? "" : "layer", standoff: 6 } } })];
 }
 
 // ---- dose and response, and many nodes together
