@@ -120,18 +120,11 @@ def shared_prefix_attention(
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     shared = (prefix.keys[layer], prefix.values[layer]) if layer in prefix.keys else None
     plain = prefix.change is unchanged and softcap is None and s_aux is None
-    of_all_heads = attention_mask is None or attention_mask.shape[1] == 1
-    fits = plain and of_all_heads and _may_fuse(query, value)
-    fused = fused_on(query.device, query.shape[1] // key.shape[1], query.shape[-1]) if fits else None
-    if fused is not None:
+    if plain and (fused := _kernels_for(query, key, value, attention_mask)) is not None:
         return fused.attention(query, key, value, shared, attention_mask, scaling), None
 
     def pattern(scores: Tensor) -> Tensor:
-        if softcap is not None:
-            scores = softcap * torch.tanh(scores / softcap)
-        if attention_mask is not None:
-            scores = scores + attention_mask
-        return prefix.change(layer, _pattern(scores, s_aux))
+        return prefix.change(layer, _pattern(scores, attention_mask, softcap, s_aux))
 
     return _by_torch(query, key, value, shared, scaling, pattern), None
 
@@ -150,9 +143,13 @@ def _by_torch(
     return rearrange(z, "row head pos d_head -> row pos head d_head").contiguous()
 
 
-def _may_fuse(query: Tensor, value: Tensor) -> bool:
-    needs_gradient = torch.is_grad_enabled() and query.requires_grad
-    return query.is_cuda and query.dtype == torch.float32 and value.shape[-1] == query.shape[-1] and not needs_gradient
+def _kernels_for(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> ModuleType | None:
+    """Return the kernels of `fused` where they fit: float32 on a GPU, a mask for all heads, and no gradient."""
+    if not query.is_cuda or query.dtype != torch.float32 or value.shape[-1] != query.shape[-1]:
+        return None
+    if (torch.is_grad_enabled() and query.requires_grad) or (mask is not None and mask.shape[1] != 1):
+        return None
+    return fused_on(query.device, query.shape[1] // key.shape[1], query.shape[-1])
 
 
 @cache
@@ -180,8 +177,12 @@ def fused_on(device: torch.device, group: int = 1, d_head: int = 64) -> ModuleTy
         return None
 
 
-def _pattern(scores: Tensor, sink: Tensor | None) -> Tensor:
-    """Return the softmax of scores [row, head, pos, key] over the keys, and a sink if there is one."""
+def _pattern(scores: Tensor, mask: Tensor | None, softcap: float | None, sink: Tensor | None) -> Tensor:
+    """Return the softmax of scores [row, head, pos, key], capped and masked, over the keys and any sink."""
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores + mask
     if sink is None:
         return scores.softmax(-1)
     with_sink = torch.cat([scores, sink.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)], dim=-1)
