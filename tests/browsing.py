@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from choreographer.browsers.chromium import Chromium
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from an_neuron.figures.export import find_browser
 
 WIDE, NARROW = {"width": 1300, "height": 900}, {"width": 400, "height": 800}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -16,8 +17,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 def started_browser() -> Iterator[Browser]:
     """Start a Chromium, and end it."""
     with sync_playwright() as playwright:
-        path = Chromium.find_browser(skip_local=False)
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
         yield started
         started.close()
 

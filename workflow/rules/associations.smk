@@ -104,9 +104,10 @@ rule cache_activations:
         "results/{study}/logs/cache_activations/{scatteritem}.log",
     benchmark:
         "results/{study}/benchmarks/cache_activations/{scatteritem}.tsv"
+    priority: 50
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,

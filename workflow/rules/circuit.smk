@@ -31,7 +31,7 @@ rule patch_driving_neurons:
         "results/{study}/benchmarks/patch_driving_neurons.tsv"
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,
@@ -92,7 +92,7 @@ rule trace_circuit:
         "results/{study}/benchmarks/trace_circuit.tsv"
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,
@@ -124,7 +124,7 @@ rule measure_curves:
         "results/{study}/benchmarks/measure_curves.tsv"
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,

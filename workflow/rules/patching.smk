@@ -122,9 +122,10 @@ rule patch_neurons:
         "results/{study}/logs/patch_neurons/layers_{layers}.log",
     benchmark:
         "results/{study}/benchmarks/patch_neurons/layers_{layers}.tsv"
+    priority: 50
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,
@@ -259,9 +260,10 @@ rule patch_prompt_set:
         "results/{study}/logs/patch_prompt_set.log",
     benchmark:
         "results/{study}/benchmarks/patch_prompt_set.tsv"
+    priority: 50
     conda:
         ENVIRONMENT
-    threads: model_threads
+    threads: long_threads
     resources:
         gpu=1,
         device=DEVICE,

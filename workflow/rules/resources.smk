@@ -31,13 +31,23 @@ def model_minutes(operations=lambda study, wildcards: 0):
 
 def model_threads(wildcards):
     """Return as many threads as help: one for a small model, whose jobs rather run side by side; else a GPU's share."""
-    study, gpus = study_of(wildcards), workflow.global_resources.get(
-        "gpu"
-    )  # of --resources
+    study = study_of(wildcards)
     if study.is_small:
         return 1
-    at_once = getattr(gpus, "value", gpus) or (2 if study.is_medium else 1)
+    at_once = gpus_at_once() or (2 if study.is_medium else 1)
     return max(1, (workflow.cores or 64) // at_once)
+
+
+def long_threads(wildcards):
+    """Return as many threads for a job of minutes: all that jobs at once leave it, since it works better alone."""
+    study, gpus = study_of(wildcards), gpus_at_once()
+    return 1 if study.is_small else max(1, (workflow.cores or 64) // (gpus or 1))
+
+
+def gpus_at_once():
+    """Return how many GPUs --resources names, if it does."""
+    gpus = workflow.global_resources.get("gpu")
+    return getattr(gpus, "value", gpus)
 
 
 def layers_of(wildcards):

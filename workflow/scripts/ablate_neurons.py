@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.ablation import ablate
 from an_neuron.corpus.ablations import losses_bytes, write_losses
 from an_neuron.corpus.ablator import Ablator
@@ -12,7 +13,6 @@ from an_neuron.corpus.rows import TOKENS
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import check_room
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.model.tokenizer import Tokenizer, single_token

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.files import hdf5
 from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.folder import read_shape
 from an_neuron.model.loading import load_model

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.batches import shard_rows
 from an_neuron.corpus.corpus_pass import record
@@ -12,7 +13,6 @@ from an_neuron.corpus.rows import TOKENS
 from an_neuron.corpus.shards import Part, write_shard
 from an_neuron.files import hdf5
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.model.tokenizer import Tokenizer, single_token

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.candidate_files import write_candidates
 from an_neuron.corpus.candidates import RangeReader, judge_candidates, measure_ranges, sampled_rows
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from an_neuron.files.atomic import write_text
 from an_neuron.jobs.job import job
+from an_neuron.files.atomic import write_text
 from an_neuron.study.cpu import cost_on_cpu
 from an_neuron.study.fit import check_with_model
 from an_neuron.study.study import Study

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.job import job
+from an_neuron.files.atomic import write_csv
 from an_neuron.study.published import compare, read_published
 from an_neuron.study.published_circuit import measure_circuit, of_circuit
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.files.atomic import check_room
 from an_neuron.files.hdf5 import read
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.patching.atp_star import FIXED

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from an_neuron.files.atomic import write_csv
 from an_neuron.jobs.job import job
+from an_neuron.files.atomic import write_csv
 from an_neuron.study.published import compare, measure, read_published, summary, write_html
 from an_neuron.study.published_circuit import of_circuit
 

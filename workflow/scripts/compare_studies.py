@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from an_neuron.files.sealed import write_csv
 from an_neuron.jobs.job import job
+from an_neuron.files.sealed import write_csv
 from an_neuron.page.studies_page import write_studies_page
 from an_neuron.study.built import Built
 from an_neuron.study.comparison import compare_studies, left_out, summary

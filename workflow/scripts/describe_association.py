@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.description import describe_association, write_association
 from an_neuron.files.atomic import write_csv
-from an_neuron.jobs.job import job
 from an_neuron.model.tokenizer import Tokenizer
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.download import download
 from an_neuron.jobs.job import job
+from an_neuron.corpus.download import download
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.boilerplate import without_boilerplate
 from an_neuron.corpus.sources import check_book
 from an_neuron.corpus.text import extract_text
 from an_neuron.files.sealed import write_text
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

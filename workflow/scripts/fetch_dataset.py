@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.dataset import fetch_dataset
 from an_neuron.jobs.job import job
+from an_neuron.corpus.dataset import fetch_dataset
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.gathering import gather
 from an_neuron.jobs.job import job
+from an_neuron.corpus.gathering import gather
 from an_neuron.model.folder import read_shape
 from an_neuron.model.tokenizer import Tokenizer
 

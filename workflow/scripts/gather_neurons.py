@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.corpus.neuron_gathering import gather_neurons
 from an_neuron.jobs.job import job
+from an_neuron.corpus.neuron_gathering import gather_neurons
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

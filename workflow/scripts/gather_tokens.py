@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.token_rows import gather_tokens
-from an_neuron.jobs.job import job
 from an_neuron.model.folder import read_shape
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.associations import read_associations
 from an_neuron.corpus.candidate_files import passed_over
 from an_neuron.corpus.overview import associations_frame, write_associations_html
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import read
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.examples import examples_frame, write_examples_html
 from an_neuron.files.atomic import write_csv
 from an_neuron.files.hdf5 import read
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

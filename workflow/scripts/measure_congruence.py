@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.congruence.neuron import neuron_congruence, write_neuron_congruence
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.jobs.claims import claimed
 from an_neuron.jobs.job import job
+from an_neuron.jobs.claims import claimed
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model
 from an_neuron.patching.metric import LogitDifference

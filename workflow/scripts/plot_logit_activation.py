@@ -3,13 +3,13 @@
 from functools import partial
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.recordings import read_association
 from an_neuron.figures.density import density_fig
 from an_neuron.figures.export import save_figure
 from an_neuron.figures.scatter import logit_activation_fig
 from an_neuron.files.hdf5 import read
 from an_neuron.files.look import looking
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input), looking(**snakemake.params.look):

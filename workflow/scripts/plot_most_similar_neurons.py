@@ -2,11 +2,11 @@
 
 from functools import partial
 
+from an_neuron.jobs.job import job
 from an_neuron.figures.congruence import most_similar_neurons_fig
 from an_neuron.figures.export import save_figure
 from an_neuron.files.hdf5 import read
 from an_neuron.files.look import looking
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input), looking(**snakemake.params.look):

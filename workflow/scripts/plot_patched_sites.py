@@ -1,10 +1,10 @@
 """Plot the recovery of each site by layer and position."""
 
+from an_neuron.jobs.job import job
 from an_neuron.figures.export import save_figures
 from an_neuron.figures.patching import patched_site_fig
 from an_neuron.files.hdf5 import read
 from an_neuron.files.look import looking
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input), looking(**snakemake.params.look):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.congruence.ranking import rank_congruence, write_top_neurons, write_top_tokens
 from an_neuron.jobs.claims import claimed
-from an_neuron.jobs.job import job
 from an_neuron.model.devices import kind
 from an_neuron.model.loading import load_model, process_weights
 from an_neuron.model.tokenizer import Tokenizer

@@ -1,8 +1,8 @@
 """Rank the mutual best matches of token and neuron by how distinctive they are."""
 
+from an_neuron.jobs.job import job
 from an_neuron.congruence.exclusive import write_exclusive
 from an_neuron.files.hdf5 import read
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

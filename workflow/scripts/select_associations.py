@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.associations import unique, write_associations
 from an_neuron.corpus.candidate_files import taken_associations
 from an_neuron.corpus.selection import named_associations
 from an_neuron.files.hdf5 import read
-from an_neuron.jobs.job import job
 from an_neuron.model.tokenizer import Tokenizer
 from an_neuron.patching.selection import read_neuron
 

@@ -1,7 +1,7 @@
 """Write the checksums of a study's results."""
 
-from an_neuron.files.checksums import write_checksums
 from an_neuron.jobs.job import job
+from an_neuron.files.checksums import write_checksums
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

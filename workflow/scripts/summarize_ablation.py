@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.ablations import LOSSES, ablation_frame, write_summary
 from an_neuron.files.hdf5 import read
-from an_neuron.jobs.job import job
 
 if __name__ == "__main__":
     with job(snakemake.log[0], snakemake.input):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from an_neuron.files.atomic import write_text
 from an_neuron.jobs.job import job
+from an_neuron.files.atomic import write_text
 from an_neuron.patching.selection import read_neuron
 from an_neuron.study.finding import finding
 

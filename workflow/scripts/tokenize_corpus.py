@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
+from an_neuron.jobs.job import job
 from an_neuron.corpus.file_list import items_of, number_of_items, read_files, shares, text_bytes
 from an_neuron.corpus.reading import How, Item
 from an_neuron.corpus.rows import row_length
 from an_neuron.corpus.token_parts import DocumentReader, Packing, write_part
 from an_neuron.files.atomic import check_room
 from an_neuron.files.sealed import read_text
-from an_neuron.jobs.job import job
 from an_neuron.model.folder import read_shape
 from an_neuron.model.tokenizer import Tokenizer
 

@@ -6,7 +6,11 @@ missing 2>/dev/null && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing Chromium for the figures …"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+    # The one without windows, of half the size, is not packaged everywhere.
+    browser=chromium-headless-shell
+    apt-get update -qq
+    [ -n "$(apt-cache search --names-only "^$browser\$")" ] || browser=chromium
+    apt-get install -y -qq --no-install-recommends $browser fonts-dejavu-core >/dev/null
 else
     plotly_get_chrome -y
 fi

@@ -9,8 +9,8 @@ from torch import Tensor
 from an_neuron.model.decoder import Decoder
 from an_neuron.model.products import linear
 
-BLOCK = 4096
-"""Tokens of the vocabulary whose logits exist at once; the matrix product is faster than with all, too."""
+BLOCK = 1024
+"""Tokens of the vocabulary whose logits exist at once: with those of a batch 8 MB, which a CPU's cache may hold."""
 
 
 @dataclass(frozen=True)

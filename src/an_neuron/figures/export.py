@@ -44,6 +44,8 @@ NO_BROWSER = (
     "PNG, SVG and PDF figures are drawn by Chrome or Chromium, and none was found{where}: install one (Debian: apt-get "
     "install chromium), or run plotly_get_chrome, or do without them."
 )
+WITHOUT_WINDOWS = ("chromium-headless-shell", "chrome-headless-shell")
+"""Browsers that draw the same and start in two thirds of the time."""
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +94,21 @@ def save_figures(figures: "Sequence[go.Figure | Build]", paths: Iterable[str | P
 
 def browser_missing() -> str | None:
     """Return None where static figures can be drawn, else one sentence with the remedies. Starts no browser."""
-    from choreographer.browsers.chromium import Chromium
-
-    found = Chromium.find_browser(skip_local=False)
+    found = find_browser()
     if found and shutil.which(found):
         return None
     return NO_BROWSER.format(where=f" at BROWSER_PATH={found}" if found else "")
+
+
+def find_browser() -> str | None:
+    """Return the path of the browser that draws: what BROWSER_PATH names, else one without windows, else any."""
+    from choreographer.browsers.chromium import Chromium
+
+    if "BROWSER_PATH" not in os.environ:
+        for found in filter(None, map(shutil.which, WITHOUT_WINDOWS)):
+            return found
+    found_by_name: str | None = Chromium.find_browser(skip_local=False)
+    return found_by_name
 
 
 def _built(figure: "go.Figure | Build", static: bool) -> "go.Figure":
@@ -170,7 +181,7 @@ def _send_images(theirs: Connection, pipe: Connection, drawings: "Drawings") -> 
     os.setsid()  # a terminal's Ctrl-C is the parent's to handle
     from kaleido import Kaleido
 
-    kaleido = Kaleido(n=1, timeout=TIMEOUT, mathjax=False)
+    kaleido = Kaleido(n=1, timeout=TIMEOUT, mathjax=False, path=find_browser())
     Thread(target=_end_with_parent, args=(pipe, kaleido), daemon=True).start()
     try:
         pipe.send(asyncio.run(_drawn(kaleido, drawings)))

@@ -1,5 +1,10 @@
-"""What every job does around its work: tell the terminal and the log, and end a user's mistake in a sentence."""
+"""What every job does around its work: tell the terminal and the log, and end a user's mistake in a sentence.
 
+Scripts import this module first: from then on, the collector of garbage looks through all objects far less often, of
+which the modules that come next make a million that stay.
+"""
+
+import gc
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +17,7 @@ from an_neuron.errors import DamagedFileError, FullDiskError, UserError, is_out_
 OUT_OF_MEMORY = (
     "The memory does not hold what this job needs. Run fewer jobs at a time (--cores 1), or take a larger machine."
 )
+gc.set_threshold(100_000, 20, 20)
 
 
 class _Both:
@@ -51,6 +57,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
     terminal = sys.stderr
     print(f"Running {_name(log)} …", file=terminal, flush=True)
     asked = sys.stdin
+    gc.freeze()  # what is imported stays
     with _written(Path(log)) as file, Path(os.devnull).open(encoding="utf-8") as nothing:
         sys.stderr, sys.stdin = _Both(terminal, file), nothing  # no library asks anything in the middle of a job
         try:
@@ -75,6 +82,7 @@ def job(log: str, inputs: Iterable[str] = (), threads: int | None = None) -> Ite
             raise SystemExit(1) from None
         finally:
             sys.stderr, sys.stdin = terminal, asked
+            gc.freeze()  # all that is left ends with the process: no need to look for what is garbage
 
 
 @contextmanager

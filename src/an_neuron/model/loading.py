@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from an_neuron.errors import UserError
 from an_neuron.model.folder import architectures, folder_mistakes, read_json
-from an_neuron.model.memory import check_memory
+from an_neuron.model.memory import check_memory, keep_freed_memory
 from an_neuron.model.products import lay_out_for_products
 
 MASK = re.compile(r"\.(attn|attention)\.(masked_)?bias$")
@@ -43,6 +43,7 @@ def load_model(folder: Path, device: str = "cpu") -> TransformerBridge:
         raise UserError(" ".join(mistakes))
     _check_architecture(folder)
     check_memory(folder, device)
+    keep_freed_memory()
     disable_progress_bar()
     try:
         inner, loading = AutoModelForCausalLM.from_pretrained(

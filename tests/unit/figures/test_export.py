@@ -112,6 +112,8 @@ def test_a_browser_that_never_draws_is_given_up(tmp_path, monkeypatch):
 def test_a_missing_browser_is_named_with_the_ways_out(tmp_path, monkeypatch):
     from choreographer.browsers.chromium import Chromium
 
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    monkeypatch.setattr(export, "WITHOUT_WINDOWS", ())
     monkeypatch.setattr(Chromium, "find_browser", classmethod(lambda cls, **_: None))
     remedy = export.browser_missing()
     assert remedy is not None
@@ -131,11 +133,20 @@ def test_the_browser_is_asked_for_before_a_figure_is_computed(tmp_path, monkeypa
 
 
 def test_a_named_browser_that_is_not_there_is_missing(monkeypatch, tmp_path):
-    from choreographer.browsers.chromium import Chromium
-
     gone = str(tmp_path / "gone")
-    monkeypatch.setattr(Chromium, "find_browser", classmethod(lambda cls, **_: gone))
+    monkeypatch.setenv("BROWSER_PATH", gone)
     assert gone in (export.browser_missing() or "")
+
+
+def test_a_browser_without_windows_comes_first_unless_one_is_named(monkeypatch, tmp_path):
+    named, shell = tmp_path / "browser", tmp_path / "chromium-headless-shell"
+    for path in (named, shell):
+        path.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin")
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    assert export.find_browser() == str(shell)
+    monkeypatch.setenv("BROWSER_PATH", str(named))
+    assert export.find_browser() == str(named)
 
 
 DRAWER = """

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from an_neuron.errors import UserError
 from an_neuron.jobs.job import job
+from an_neuron.errors import UserError
 
 
 def run(tmp_path, work, inputs=()):

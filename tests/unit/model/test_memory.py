@@ -1,8 +1,11 @@
 """Weights that do not fit are refused before they are read."""
 
+import ctypes
 import json
+import resource
 
 import pytest
+import torch
 
 from an_neuron.errors import UserError
 from an_neuron.model import memory
@@ -28,6 +31,21 @@ def test_memory_that_cannot_be_asked_is_not_held_against_a_model(tiny_gpt2, tmp_
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "nothing")
     assert memory.free_bytes() is None
     assert load_model(tiny_gpt2.folder).cfg.n_layers == 2
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+def test_freed_memory_is_used_again():
+    n_bytes, times = 16 << 20, 20
+
+    def filled() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(times):
+            torch.empty(n_bytes, dtype=torch.uint8).fill_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    memory.keep_freed_memory()
+    filled()
+    assert filled() < n_bytes // resource.getpagesize()  # of one block, where each of the twenty would be new
 
 
 def test_the_machine_tells_its_memory():
