@@ -161,34 +161,6 @@ def whole_model(bridge: TransformerBridge, engine: Engine, prompt_pair: PromptPa
     )
 
 
-def growth(name: str, device: str) -> None:
-    """Print time and peak memory for four numbers of patched neurons and four lengths of suffix."""
-    bridge = random_bridge(name, device, n_layer=4)
-    rows = []
-    for n_prompt_pairs in (1, 2, 4, 8):
-        rows.append(["neurons", n_prompt_pairs * bridge.cfg.d_mlp, *measured(bridge, 20, n_prompt_pairs)])
-    for suffix in (4, 8, 16, 32):
-        rows.append(["suffix", suffix, *measured(bridge, 16 + suffix, 1)])
-    print("Growth, four blocks, neurons of layer 2:\n")
-    show(["grows", "size", "s", "s / size, relative", "peak MB beyond the weights"], relative(rows))
-
-
-def relative(rows: list[list[object]]) -> list[list[object]]:
-    first: dict[object, float] = {}
-    shown = []
-    for what, size, spent, peak in rows:
-        first.setdefault(what, spent / size)
-        shown.append([what, size, f"{spent:.2f}", f"{spent / size / first[what]:.2f}", f"{peak:.0f}"])
-    return shown
-
-
-def measured(bridge: TransformerBridge, length: int, n_prompt_pairs: int) -> list[float]:
-    """Return seconds and peak memory of patching all neurons of layer 2 in some prompt pairs of a length."""
-    prompt_pairs = [random_prompt_pair(bridge.cfg.d_vocab, length)] * n_prompt_pairs
-    run = partial(patch_neurons, Engine(bridge), prompt_pairs, METRIC, [2])
-    return [seconds(run, 1), peak_memory(run)]
-
-
 def peak_memory(run: Callable[[], object]) -> float:
     """Return the most memory that tensors took during a run beyond what was there before, in MB."""
     if torch.cuda.is_available():
@@ -226,8 +198,6 @@ def main() -> None:
     rate = matmul_rate(arguments.device, bridge.cfg.d_model, bridge.cfg.d_mlp)
     share_of_rate(bridge, engine, prompt_pair, layer, rate)
     whole_model(bridge, engine, prompt_pair, arguments.whole)
-    if arguments.shape != "orchard":
-        growth(arguments.shape, arguments.device)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ def random_model(name: str, device: str = "cpu", **other: int) -> GPT2LMHeadMode
     return GPT2LMHeadModel(GPT2Config(**{**SHAPES[name], **other})).to(device).eval()
 
 
-def random_prompt_pair(d_vocab: int, length: int = 20, differing: int = 16) -> PromptPair:
+def random_prompt_pair(d_vocab: int, length: int = 20, differing: int = 16, seed: int = 1) -> PromptPair:
     """Return a prompt pair of random prompts of the published study's form: 20 tokens that differ at position 16."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     clean = torch.randint(d_vocab - 1, (length,), generator=generator).tolist()
     corrupted = list(clean)
     corrupted[differing] = d_vocab - 1

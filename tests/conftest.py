@@ -211,7 +211,6 @@ def built(shared_folder, tmp_path_factory):
 
     def build(folder):
         project = Project(folder)
-        project.forks_jobs = False  # what other builds leave out
         project.build("orchard")
         return project
 

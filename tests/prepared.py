@@ -1,14 +1,14 @@
 """Jobs that start in milliseconds: forks of a process that has imported what each of them imports first.
 
-To import torch and TransformerLens takes a job of the embedded study longer than its work. So such a process waits
-beside each call of Snakemake (`python_of_forks`), and what Snakemake starts as Python is this file: run as a program,
-it hands over script, environment and files, and ends as the job ended. A job is a process as ever, in Snakemake's
-process group, which reads scripts and modules of its checkout, and can be killed. `built` starts its jobs as usual.
+To import torch and TransformerLens, or plotly, takes a job of the embedded study longer than its work. So such a
+process waits beside each call of Snakemake (`python_of_forks`), and what Snakemake starts as Python is this file: run
+as a program, it hands over script, environment and files, and ends as the job ended. A job is a process as ever, in
+Snakemake's process group, which reads scripts and modules of its checkout, and can be killed. Slurm starts its jobs as
+usual, and so do `make orchard` and `make demo`.
 """
 
 import json
 import os
-import re
 import runpy
 import select
 import signal
@@ -21,14 +21,11 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-MODULES = ("torch", "transformer_lens.model_bridge", "h5py", "pandas", "scipy.stats")
+MODULES = (
+    *("torch", "transformer_lens.model_bridge", "h5py", "pandas", "scipy.stats"),
+    *("plotly.graph_objects", "plotly.io", "jinja2", "bs4"),
+)
 SOCKET, PYTHON = "PREPARED_SOCKET", "PREPARED_PYTHON"
-RUN_THE_MODEL = {
-    *("ablate_prompts", "attribute_neurons", "cache_activations", "check_candidates", "map_neurons"),
-    *("measure_answer_congruence", "measure_congruence", "patch_drivers", "patch_heads", "patch_neurons"),
-    *("patch_sites", "predict_prompts", "rank_congruence", "read_logit_lens"),
-}
-"""The rules whose jobs are forked, all of the embedded study (a test); what others import takes a second or two."""
 
 
 @contextmanager
@@ -127,8 +124,7 @@ def run(script: str, folder: str, environment: dict[str, str]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Have a job forked, or start Python, and end as that ends."""
-    rule = re.fullmatch(r"\w+\.(\w+)\.py", Path(arguments[0]).name)
-    if not rule or rule[1] not in RUN_THE_MODEL:
+    if not arguments[0].endswith(".py"):
         os.execv(os.environ[PYTHON], [os.environ[PYTHON], *arguments])
     wanted = {"script": arguments[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as asking:

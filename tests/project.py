@@ -74,7 +74,7 @@ class Call:
 class Project:
     """A fresh checkout, whose configuration a test may change."""
 
-    forks_jobs = True  # those of RUN_THE_MODEL, which need not import what takes longest
+    forks_jobs = True  # which then need not import what takes longest
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

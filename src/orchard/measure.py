@@ -8,8 +8,8 @@ from bs4 import BeautifulSoup
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from orchard.held_out import held_out_prompts
 from orchard.make_book import BOOK
-from orchard.stories import held_out_prompts
 from orchard.train import MODEL, token_rows
 
 HELD_OUT_PROMPTS = Path(__file__).resolve().parents[2] / "resources" / "orchard" / "heldout.json"

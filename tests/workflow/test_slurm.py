@@ -227,6 +227,15 @@ def test_short_jobs_are_sent_together_or_not_at_all(study):
     assert names.count("corpus_extract_text_tokenize_corpus") == 1
 
 
+def test_every_rule_was_started_as_usual(study, settled):
+    """Jobs are forked elsewhere; so none needs what another one imported."""
+
+    def rules(project):
+        return {path.name for path in (project.folder / "results" / "orchard" / "benchmarks").iterdir()}
+
+    assert rules(settled) - rules(study) == {"check_candidates.tsv"}, "which only `top` runs"
+
+
 def test_nothing_is_left_to_do_on_slurm_or_without(study):
     assert study.jobs("orchard") == {}
     local = Project.command(study, "orchard")

@@ -13,7 +13,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from prepared import RUN_THE_MODEL
 from project import FORMATS, ROOT, Project
 
 from an_neuron.files import hdf5
@@ -123,11 +122,6 @@ def test_files_say_where_they_come_from(results):
         assert attributes["model"] == "resources/orchard/model", path
         assert attributes["dtype"] == "float32", path
         assert attributes["version"], path
-
-
-def test_each_rule_whose_jobs_are_forked_elsewhere_was_started_as_usual(results):
-    """`built` leaves the forking out; so a job needs nothing that another one imported."""
-    assert {path.name.removesuffix(".tsv") for path in (results / "benchmarks").iterdir()} >= RUN_THE_MODEL
 
 
 def test_second_run_has_nothing_to_do(built):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from an_neuron.figures.label_places import CROSSED, FAR, MARKED, OUTSIDE, UNDER_LABEL, Places, cheapest
 from an_neuron.files.look import look
 
 MARGIN = {"l": 70, "r": 24, "t": 44, "b": 54}  # pixels, for letters of `BASE_FONT`
@@ -65,8 +66,9 @@ class Labels:
         """Count the points under a box; labels under it, or parts outside of the plot, weigh far more."""
         left, top, right, bottom = box
         width, height = self.frame.size
-        outside = left < 2 or top < 2 or right > width - 2 or bottom > height - 2
-        return 1e6 * outside + 1e5 * sum(overlap(box, other) for other in self.placed) + within(self.obstacles, box)
+        outside = left < 0 or top < 0 or right > width or bottom > height
+        hidden = sum(overlap(box, other) for other in self.placed)
+        return OUTSIDE * outside + UNDER_LABEL * hidden + within(self.obstacles, box)
 
     def put(self, boxes: Iterable[Box]) -> Box:
         """Take the cheapest box, the first of equals."""
@@ -74,21 +76,32 @@ class Labels:
         self.placed.append(best)
         return best
 
-    def beside(self, anchor: np.ndarray, text: str, others: np.ndarray) -> tuple[float, float]:
-        """Return the offset in pixels, from the point that it labels, of a label's centre."""
-        candidates = [(offset, box_around(anchor + offset, text), far) for offset, far in _offsets(text)]
+    def beside(self, anchors: np.ndarray, texts: Sequence[str]) -> list[tuple[float, float]]:
+        """Return the offsets in pixels, from the points that they label, [label, 2], of the labels' centres.
+
+        Each label takes the cheapest place that those before it leave; of some orders the cheapest is taken.
+        """
+        places = [self._places(anchor, text, anchors) for anchor, text in zip(anchors, texts, strict=True)]
+        taken = cheapest(places)
+        self.placed += [tuple(each.boxes[place].tolist()) for each, place in zip(places, taken, strict=True)]
+        offsets = [each.offsets[place].tolist() for each, place in zip(places, taken, strict=True)]
+        return [(across, down) for across, down in offsets]
+
+    def _places(self, anchor: np.ndarray, text: str, others: np.ndarray) -> Places:
+        """Return where a point's label may go; other points that are labelled, [n, 2], weigh far more than any."""
+        offsets, far = map(np.array, zip(*_offsets(text), strict=True))
+        boxes = [box_around(anchor + offset, text) for offset in offsets]
+        arrows = anchor + np.linspace(0.0, 1.0, 40)[:, None] * offsets[:, None]
         important = self.important[np.hypot(*(self.important - anchor).T) > NEAR]
 
-        def price(candidate: tuple[np.ndarray, Box, float]) -> float:
-            offset, box, far = candidate
-            arrow = anchor + np.linspace(0.0, 1.0, 12)[1:, None] * offset
+        def price(box: Box, arrow: np.ndarray) -> float:
             crossed = sum(within(arrow, other) > 0 for other in self.placed)
-            hidden = within(important, box) + sum(within(important, _square(point)) for point in arrow)
-            return self.cost(box) + 1e3 * within(others, box) + 1e2 * (crossed + hidden) + 0.1 * far
+            beside = (abs(important[:, None] - arrow) < NEAR).all(-1).any(-1)
+            hidden = within(important, box) + int(beside.sum())
+            return self.cost(box) + MARKED * within(others, box) + CROSSED * (crossed + hidden)
 
-        offset, box, _ = min(candidates, key=price)
-        self.placed.append(box)
-        return float(offset[0]), float(offset[1])
+        prices = far**2 / FAR + [price(box, arrow) for box, arrow in zip(boxes, arrows, strict=True)]
+        return Places(offsets, np.array(boxes), arrows, prices).considered()
 
 
 def annotate(figure: go.Figure, layout: Labels, marks: Sequence[tuple[float, float, str]], **arrow: Any) -> None:
@@ -96,8 +109,8 @@ def annotate(figure: go.Figure, layout: Labels, marks: Sequence[tuple[float, flo
     if not marks:
         return
     anchors = layout.frame.pixels([x for x, _, _ in marks], [y for _, y, _ in marks])
-    for (x, y, text), anchor in zip(marks, anchors, strict=True):
-        across, down = layout.beside(anchor, text, anchors)
+    offsets = layout.beside(anchors, [text for _, _, text in marks])
+    for (x, y, text), (across, down) in zip(marks, offsets, strict=True):
         figure.add_annotation(
             x=float(x),
             y=float(y),
@@ -163,12 +176,6 @@ def text_size(text: str, larger: float = 1) -> tuple[float, float]:
     longest = max(sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in line) for line in lines)
     scale = larger * look().scale
     return longest * CHARACTER_WIDTH * scale + 10, len(lines) * LINE_HEIGHT * scale + 6
-
-
-def _square(point: np.ndarray) -> Box:
-    """Return the box around a point of an arrow that important points keep out of."""
-    x, y = point
-    return x - NEAR, y - NEAR, x + NEAR, y + NEAR
 
 
 def overlap(box: Box, other: Box) -> bool:
