@@ -25,6 +25,8 @@ MODULES = (
     *("torch", "transformer_lens.model_bridge", "h5py", "pandas", "scipy.stats"),
     *("plotly.graph_objects", "plotly.io", "jinja2", "bs4"),
 )
+NOT_FORKED = ("fetch_model", "fetch_dataset")
+"""Scripts whose libraries look at the environment, which says that nothing is fetched, as they are imported."""
 SOCKET, PYTHON = "PREPARED_SOCKET", "PREPARED_PYTHON"
 
 
@@ -124,7 +126,8 @@ def run(script: str, folder: str, environment: dict[str, str]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Have a job forked, or start Python, and end as that ends."""
-    if not arguments[0].endswith(".py"):
+    script = Path(arguments[0])
+    if script.suffix != ".py" or script.stem.endswith(NOT_FORKED):
         os.execv(os.environ[PYTHON], [os.environ[PYTHON], *arguments])
     wanted = {"script": arguments[0], "folder": str(Path.cwd()), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as asking:
