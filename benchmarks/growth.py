@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from patching import METRIC, peak_memory, seconds, show
+from patching import METRIC, peak_memory, seconds
 from shapes import random_bridge, random_prompt_pair
 
 from an_neuron.patching.engine import Engine
@@ -78,14 +78,13 @@ GROWS = {
 }
 
 
-def growth(engine: Engine, what: str) -> list[list[object]]:
-    """Return a row of the table for each size."""
-    rows, first = [], 0.0
+def growth(engine: Engine, what: str) -> None:
+    """Print a row of the table for each size."""
+    first = 0.0
     for size, run in GROWS[what](engine):
         spent = seconds(run, 3)
         first = first or spent / size
-        rows.append([what, f"{size:,}", f"{spent:.2f}", f"{spent / size / first:.2f}", f"{peak_memory(run):.0f}"])
-    return rows
+        print(f"| {what} | {size:,} | {spent:.2f} | {spent / size / first:.2f} | {peak_memory(run):.0f} |", flush=True)
 
 
 def main() -> None:
@@ -96,8 +95,9 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = Engine(random_bridge(arguments.shape, arguments.device, n_layer=N_BLOCKS))
     print(f"{arguments.shape}, {N_BLOCKS} blocks, on {arguments.device}, {torch.get_num_threads()} threads\n")
-    rows = [row for what in arguments.only for row in growth(engine, what)]
-    show(["grows", "size", "s", "s / size, relative", "peak MB beyond the weights"], rows)
+    print("| grows | size | s | s / size, relative | peak MB beyond the weights |\n| --- | --- | --- | --- | --- |")
+    for what in arguments.only:
+        growth(engine, what)
 
 
 if __name__ == "__main__":
