@@ -61,7 +61,6 @@ def download(
     check_address(url, sha256)
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise UserError(f"{sha256!r} is not a SHA-256 checksum (64 hexadecimal digits).")
-
     # pooch writes and flushes chunk by chunk: its default of 1 KiB is slow for a book of several MB.
     hooks = {"response": partial(_check_answer, url, sha256, path)}
     fetch = pooch.HTTPDownloader(progressbar=progressbar, chunk_size=2**16, timeout=timeout, hooks=hooks)

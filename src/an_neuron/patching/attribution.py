@@ -150,10 +150,7 @@ def gradients(
         value = model.measured([ids] * rows, metric).sum()
         if value.requires_grad:
             value.backward()
-    slopes = {
-        site: torch.zeros_like(activation) if activation.grad is None else activation.grad
-        for site, activation in seen.items()
-    }
+    slopes = {site: torch.zeros_like(at) if at.grad is None else at.grad for site, at in seen.items()}
     return {site: activation.detach() for site, activation in seen.items()}, slopes
 
 
