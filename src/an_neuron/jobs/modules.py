@@ -50,9 +50,16 @@ def modules_behind(script: Path, package: Path = PACKAGE) -> list[Path]:
         imported = _imported(unread.pop(), package) - found
         found |= imported
         unread |= imported
-    return [Path(os.path.relpath(path)) for path in sorted(found) if _counts(path, package)]
+    place = Path(os.path.relpath(package))
+    return [place / _inside(path, package) for path in sorted(found) if _counts(path, package)]
 
 
+@cache
+def _inside(path: Path, package: Path) -> Path:
+    return path.relative_to(package)
+
+
+@cache
 def _counts(path: Path, package: Path) -> bool:
     return path.name != "__init__.py" and path != package / "errors.py" and package / "jobs" not in path.parents
 
@@ -94,20 +101,19 @@ def _names(statement: ast.Import | ast.ImportFrom, file: Path, package: Path) ->
     yield from (f"{base}.{alias.name}" for alias in statement.names)
 
 
-def _files(name: str, package: Path) -> Iterator[Path]:
-    """Yield the files that run when a dotted name is imported: each package's own, then the module's."""
+@cache
+def _files(name: str, package: Path) -> tuple[Path, ...]:
+    """Return the files that run when a dotted name is imported: each package's own, then the module's."""
     first, *parts = name.split(".")
     if first != package.name:
-        return
-    folder = package
-    yield from _if_file(folder / "__init__.py")
+        return ()
+    folder, found = package, _if_file(package / "__init__.py")
     for part in parts:
         inside = folder / part
         if not (inside / "__init__.py").is_file() and inside.with_suffix(".py").is_file():
-            yield inside.with_suffix(".py")
-            return
-        folder = inside
-        yield from _if_file(folder / "__init__.py")
+            return (*found, inside.with_suffix(".py"))
+        folder, found = inside, found + _if_file(inside / "__init__.py")
+    return tuple(found)
 
 
 def _if_file(path: Path) -> list[Path]:
