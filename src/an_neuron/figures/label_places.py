@@ -9,8 +9,8 @@ import numpy as np
 OUTSIDE, UNDER_LABEL, MARKED, CROSSED = 1e6, 1e5, 1e3, 1e2
 """What a label costs outside the plot, under another one, over a point that is labelled, and with a crossed arrow; a
 hidden point costs 1."""
-FAR = 600.0
-"""The square of the length, in pixels, of an arrow that costs 1; one of 250 pixels costs as much as a crossing."""
+FAR = 1500.0
+"""The square of the length, in pixels, of an arrow that costs 1; one of 250 pixels costs half a crossing."""
 CONSIDERED, MOST_ROUNDS = 64, 20
 """How many of a label's places are looked at beside the others', and how often each label may move."""
 

@@ -17,6 +17,7 @@ UNTITLED = 14  # pixels above a plot without a title
 CHARACTER_WIDTH, LINE_HEIGHT = 6.4, 15.5  # pixels, of letters of `BASE_FONT`
 BOX_LARGER = 7 / 6
 NEAR = 6  # pixels between an arrow and a marker beside it
+TOUCHING = 3  # pixels between a label and a marker beside it
 LABEL_BACKGROUND = "rgba(255, 255, 255, 0.75)"
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels from the plot's upper left corner
@@ -97,7 +98,9 @@ class Labels:
         def price(box: Box, arrow: np.ndarray) -> float:
             crossed = sum(within(arrow, other) > 0 for other in self.placed)
             beside = (abs(important[:, None] - arrow) < NEAR).all(-1).any(-1)
-            hidden = within(important, box) + int(beside.sum())
+            left, top, right, bottom = box
+            near = within(important, (left - TOUCHING, top - TOUCHING, right + TOUCHING, bottom + TOUCHING))
+            hidden = near + int(beside.sum())
             return self.cost(box) + MARKED * within(others, box) + CROSSED * (crossed + hidden)
 
         prices = far**2 / FAR + [price(box, arrow) for box, arrow in zip(boxes, arrows, strict=True)]
