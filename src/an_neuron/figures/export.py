@@ -38,6 +38,8 @@ SUFFIXES = (*STATIC_SUFFIXES, ".html")
 RANDOM_ID = re.compile(
     rb"""((?:id="|url\('?#)(?:defs-|topdefs-|clip|legend|g)|class="trace [a-z]+ trace)([0-9a-f]{6})(?![0-9a-f])"""
 )
+CHANNEL = "choreographer.channels.pipe"
+"""The logger of what is read from a browser."""
 PDF_DATE = re.compile(rb"(/(?:CreationDate|ModDate) \(D:)\d{14}")
 NO_STATIC = "formats: [html]"
 NO_BROWSER = (
@@ -181,12 +183,18 @@ def _send_images(theirs: Connection, pipe: Connection, drawings: "Drawings") -> 
     os.setsid()  # a terminal's Ctrl-C is the parent's to handle
     from kaleido import Kaleido
 
+    logging.getLogger(CHANNEL).addFilter(_is_no_farewell)
     kaleido = Kaleido(n=1, timeout=TIMEOUT, mathjax=False, path=find_browser())
     Thread(target=_end_with_parent, args=(pipe, kaleido), daemon=True).start()
     try:
         pipe.send(asyncio.run(_drawn(kaleido, drawings)))
     except Exception as error:
         pipe.send(error)
+
+
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    """Say whether choreographer logs anything else than that it passes over its browser's last word, "{bye}"."""
+    return record.getMessage() != "JSONError decoding message. Ignoring"
 
 
 def _end_with_parent(pipe: Connection, kaleido: Any) -> None:

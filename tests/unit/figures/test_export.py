@@ -132,6 +132,20 @@ def test_the_browser_is_asked_for_before_a_figure_is_computed(tmp_path, monkeypa
     assert (built, list(tmp_path.iterdir())) == ([], [])
 
 
+def test_a_browsers_last_word_is_not_told_as_an_error(caplog):
+    """choreographer now and then reads it together with a message, and logs with a traceback that it passes over it."""
+    from choreographer.channels import pipe
+
+    channel = pipe.Pipe()
+    channel.open()
+    os.write(channel._write_from_browser, b'{bye}\n{"id": 2}\0')
+    assert channel.read_jsons(blocking=False)[0] == []
+    channel.close()
+    told = [record for record in caplog.records if record.name == export.CHANNEL and record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert not export._is_no_farewell(told[0])
+
+
 def test_a_named_browser_that_is_not_there_is_missing(monkeypatch, tmp_path):
     gone = str(tmp_path / "gone")
     monkeypatch.setenv("BROWSER_PATH", gone)
