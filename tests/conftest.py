@@ -4,6 +4,7 @@
 a GPT-2 of one layer whose every number can be worked out by hand; see its fixture.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -103,6 +104,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank) + ("workflow" not in item.path.parts)))
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage be collected less often, and never looked for among what was imported."""
+    gc.set_threshold(100_000, 20, 20)
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:

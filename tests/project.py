@@ -1,5 +1,6 @@
 """A copy of the repository in a folder of its own, in which tests run Snakemake for real."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -33,6 +34,8 @@ def call_snakemake(
     """Run Snakemake in this process, which ends with it, as `python -m snakemake` would."""
     if leads:
         os.setsid()
+    gc.set_threshold(100_000, 20, 20)
+    gc.freeze()  # what was imported before the fork stays, and need not be looked through
     for descriptor, name in enumerate(("stdout", "stderr"), start=1):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.chdir(folder)
