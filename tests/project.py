@@ -34,7 +34,6 @@ def call_snakemake(
     """Run Snakemake in this process, which ends with it, as `python -m snakemake` would."""
     if leads:
         os.setsid()
-    gc.set_threshold(100_000, 20, 20)
     gc.freeze()  # what was imported before the fork stays, and need not be looked through
     for descriptor, name in enumerate(("stdout", "stderr"), start=1):
         os.dup2(os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)

@@ -39,7 +39,7 @@ def model_threads(wildcards):
 
 
 def long_threads(wildcards):
-    """Return as many threads for a job of minutes: all that jobs at once leave it, since it works better alone."""
+    """Return the threads of a job of minutes: all cores, shared out among the GPUs where there are several."""
     study, gpus = study_of(wildcards), gpus_at_once()
     return 1 if study.is_small else max(1, (workflow.cores or 64) // (gpus or 1))
 

@@ -78,9 +78,9 @@ class Labels:
         return best
 
     def beside(self, anchors: np.ndarray, texts: Sequence[str]) -> list[tuple[float, float]]:
-        """Return the offsets in pixels, from the points that they label, [label, 2], of the labels' centres.
+        """Return how far each label's centre lies from its point, right and down in pixels; points are [label, 2].
 
-        Each label takes the cheapest place that those before it leave; of some orders the cheapest is taken.
+        All of them find their places together (`cheapest`).
         """
         places = [self._places(anchor, text, anchors) for anchor, text in zip(anchors, texts, strict=True)]
         taken = cheapest(places)

@@ -41,8 +41,8 @@ def keep_freed_memory() -> None:
     """Let this process use freed memory again, instead of giving it back to the system and asking for it anew.
 
     A model's passes free and take the same few blocks of some MB all the time. What comes from the system comes page by
-    page, each cleared first; up to a quarter of a sweep's time would be that. Nothing is done where memory is not
-    glibc's to give (macOS, musl).
+    page, each cleared first, which took up to a quarter of a sweep's time. Nothing is done where memory is not glibc's
+    to give (macOS, musl).
     """
     with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
